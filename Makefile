@@ -1,0 +1,39 @@
+# Everything a contributor runs. `make test` is what continuous integration runs, and installs what it needs.
+
+CARGO ?= cargo
+export RUSTDOCFLAGS = -D warnings
+
+.DEFAULT_GOAL := help
+.PHONY: help build test setup format lint unit docs test-arm bench clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build the optimized binary, target/release/edgewen
+	$(CARGO) build --release
+
+test: setup format lint docs test-arm unit ## install what the tests need and run them all
+
+setup: ## install what the tests need; does nothing where it is there
+	tools/setup-tests.sh
+
+format: ## check the formatting
+	$(CARGO) fmt --all --check
+
+lint: ## clippy, warnings are errors
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+unit: ## the tests on this machine
+	tools/run-tests.sh --workspace
+
+docs: ## build the documentation, warnings are errors
+	$(CARGO) doc --workspace --no-deps --locked
+
+test-arm: ## the arithmetic on emulated ARM processors
+	tools/test-arm.sh
+
+bench: build ## speed of the demo model on this machine
+	target/release/edgewen bench
+
+clean: ## remove what was built
+	$(CARGO) clean
