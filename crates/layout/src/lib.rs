@@ -1,10 +1,14 @@
 //! The order of the bits of a quantized matrix.
 //!
 //! One crate owns it because the CPU kernels, the quantizer, the packed file and the accelerator must agree on
-//! every byte. It packs, unpacks and computes sizes; it does no arithmetic on values.
+//! every byte. It packs, unpacks and computes sizes; the only arithmetic is a code's value as a float.
 //! The format is described for readers in docs/packed-format.md.
 #![forbid(unsafe_code)]
 
+mod pack;
 pub mod row_block;
 
-pub use row_block::{GroupSize, QuantizedMatrix, RowBlockShape, WeightBits, BLOCK_ROWS};
+pub use pack::dequantize_row;
+pub use row_block::{
+    BLOCK_ROWS, GroupSize, LINE_BYTES, LINE_INPUTS, QuantizedMatrix, RowBlockShape, WeightBits,
+};
