@@ -1,8 +1,15 @@
-//! Activations of a linear layer, quantized to eight bits per group.
+//! Activations of a linear layer, quantized to eight bits per group of inputs.
+//!
+//! Per group: `s = absmax / 127`, `r = 127 / absmax`, `q = round_ties_even(x r)`, each rounded once to f32. A group
+//! whose absmax is zero, or so small (below 3.8e-37) that `r` overflows, has `s = 0` and codes of zero.
 
 use edgewen_layout::GroupSize;
 
 use crate::Compute;
+use crate::simd::{Kernel, LANES, Simd, dispatch};
+
+/// Tokens of a task: enough work to be worth handing to another thread.
+const TASK_TOKENS: usize = 4;
 
 /// Quantized activations [tokens, inputs]; the memory is reused from call to call.
 #[derive(Debug, Default)]
@@ -12,6 +19,7 @@ pub struct Activations {
     sums: Vec<i32>,
     tokens: usize,
     inputs: usize,
+    group: Option<GroupSize>,
 }
 
 impl Activations {
@@ -20,9 +28,35 @@ impl Activations {
         Self::default()
     }
 
-    /// Quantizes `x` [tokens, k].
-    pub fn quantize(&mut self, _c: &Compute, _x: &[f32], _tokens: usize, _k: usize, _group: GroupSize) {
-        unimplemented!("filled in by the next change")
+    /// Quantizes `x` [tokens, k] in groups of `group` inputs; the last group of a token is padded with zeros.
+    ///
+    /// Infinities and NaN do not survive as such: a group with an infinity has an infinite scale, a NaN becomes the
+    /// code 127.
+    ///
+    /// # Panics
+    /// If `x` is not [tokens, k].
+    pub fn quantize(&mut self, c: &Compute, x: &[f32], tokens: usize, k: usize, group: GroupSize) {
+        assert_eq!(x.len(), tokens * k, "activations [{tokens}, {k}]");
+        let groups = k.div_ceil(group.get());
+        let padded = groups * group.get();
+        (self.tokens, self.inputs, self.group) = (tokens, k, Some(group));
+        self.q.resize(tokens * padded, 0);
+        self.scales.resize(tokens * groups, 0.0);
+        self.sums.resize(tokens * groups, 0);
+        if tokens == 0 || k == 0 {
+            return;
+        }
+        let group = group.get();
+        let mut tasks: Vec<_> = x
+            .chunks(TASK_TOKENS * k)
+            .zip(self.q.chunks_mut(TASK_TOKENS * padded))
+            .zip(self.scales.chunks_mut(TASK_TOKENS * groups))
+            .zip(self.sums.chunks_mut(TASK_TOKENS * groups))
+            .map(|(((x, q), scales), sums)| Quantize { x, q, scales, sums, inputs: k, group })
+            .collect();
+        c.pool.for_each_chunk(&mut tasks, 1, |_, tasks| {
+            tasks.iter_mut().for_each(|task| dispatch(c.isa, &mut *task));
+        });
     }
 
     /// Codes [tokens, padded inputs]: -127..=127, zero in the padding.
@@ -49,4 +83,67 @@ impl Activations {
     pub fn inputs(&self) -> usize {
         self.inputs
     }
+
+    /// Group size, once something was quantized.
+    pub fn group(&self) -> Option<GroupSize> {
+        self.group
+    }
+}
+
+/// A few tokens and where their codes go.
+struct Quantize<'a> {
+    x: &'a [f32],
+    q: &'a mut [i8],
+    scales: &'a mut [f32],
+    sums: &'a mut [i32],
+    inputs: usize,
+    group: usize,
+}
+
+impl Kernel for &mut Quantize<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let groups = self.inputs.div_ceil(self.group);
+        let tokens = self.x.chunks_exact(self.inputs).zip(self.q.chunks_exact_mut(groups * self.group));
+        let results = self.scales.chunks_exact_mut(groups).zip(self.sums.chunks_exact_mut(groups));
+        for ((x, q), (scales, sums)) in tokens.zip(results) {
+            let codes = x.chunks(self.group).zip(q.chunks_exact_mut(self.group));
+            for ((x, q), (scale, sum)) in codes.zip(scales.iter_mut().zip(sums)) {
+                (*scale, *sum) = quantize_group(simd, x, q);
+            }
+        }
+    }
+}
+
+/// Writes the codes of one group and returns its scale and the sum of its codes.
+#[inline(always)]
+fn quantize_group<S: Simd>(simd: S, x: &[f32], q: &mut [i8]) -> (f32, i32) {
+    let (whole, rest) = x.as_chunks::<LANES>();
+    let mut max = simd.abs(simd.load_partial(rest, 0.0));
+    for x in whole {
+        max = simd.max(simd.abs(simd.load(x)), max);
+    }
+    let absmax = simd.reduce_max(simd.max(max, simd.splat(0.0)));
+    let reciprocal = 127.0 / absmax;
+    if !reciprocal.is_finite() {
+        q.fill(0);
+        return (0.0, 0);
+    }
+    let r = simd.splat(reciprocal);
+    // Only a NaN is changed by the bounds: |x r| is at most 127 and a rounding.
+    let code = |x: S::F| {
+        simd.max(simd.min(simd.mul(x, r), simd.splat(127.0)), simd.splat(-127.0))
+    };
+    let mut chunks = q.as_chunks_mut::<LANES>().0.iter_mut();
+    for (x, q) in whole.iter().zip(&mut chunks) {
+        simd.store_i8(code(simd.load(x)), q);
+    }
+    if !rest.is_empty()
+        && let Some(q) = chunks.next()
+    {
+        simd.store_i8(code(simd.load_partial(rest, 0.0)), q);
+    }
+    chunks.for_each(|q| q.fill(0));
+    let sum = q.iter().map(|&q| i32::from(q)).sum();
+    (absmax / 127.0, sum)
 }
