@@ -1,7 +1,19 @@
 //! A Hugging Face checkpoint directory: config.json, safetensors files and the tokenizer's files.
+//!
+//! Opening reads the configuration and the headers only; weights stay in the mapped files until a tensor is asked
+//! for, and `release` lets them go again, so that a model larger than memory can be quantized layer by layer.
 
-use crate::{Config, GenerationDefaults, Result, Tensor, TokenizerFiles};
+mod shard;
+
+use crate::config::{Fields, read_json};
+use crate::{Config, Error, GenerationDefaults, Result, Tensor, TokenizerFiles};
+use serde_json::Value;
+use shard::Shard;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+const SINGLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
 
 /// An open checkpoint; its weights are memory-mapped.
 #[derive(Debug)]
@@ -9,12 +21,30 @@ pub struct Checkpoint {
     dir: PathBuf,
     config: Config,
     generation: GenerationDefaults,
+    shards: Vec<Shard>,
+    /// Tensor name to shard.
+    tensors: BTreeMap<String, usize>,
 }
 
 impl Checkpoint {
     /// Reads the configuration and the headers of all weight files. No weight is read.
-    pub fn open(_dir: &Path) -> Result<Checkpoint> {
-        unimplemented!()
+    pub fn open(dir: &Path) -> Result<Checkpoint> {
+        let config_path = dir.join("config.json");
+        if !config_path.exists() {
+            return Err(Error::NoConfig { dir: dir.to_owned() });
+        }
+        let config_json = read_json(&config_path)?;
+        let config = Config::from_json(&config_path, &config_json)?;
+        refuse_old_awq(&dir.join("quant_config.json"))?;
+        let generation_path = dir.join("generation_config.json");
+        let generation_json =
+            if generation_path.exists() { Some(read_json(&generation_path)?) } else { None };
+        let generation = GenerationDefaults::from_json(
+            generation_json.as_ref().map(|json| (generation_path.as_path(), json)),
+            (&config_path, &config_json),
+        )?;
+        let (shards, tensors) = open_shards(dir)?;
+        Ok(Checkpoint { dir: dir.to_owned(), config, generation, shards, tensors })
     }
 
     /// The directory.
@@ -33,32 +63,188 @@ impl Checkpoint {
     }
 
     /// Whether a tensor of that name exists.
-    pub fn contains(&self, _name: &str) -> bool {
-        unimplemented!()
+    pub fn contains(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
     }
 
     /// Names of all tensors, sorted.
     pub fn tensor_names(&self) -> Vec<&str> {
-        unimplemented!()
+        self.tensors.keys().map(String::as_str).collect()
     }
 
     /// A tensor by its name.
-    pub fn tensor(&self, _name: &str) -> Result<Tensor<'_>> {
-        unimplemented!()
+    pub fn tensor(&self, name: &str) -> Result<Tensor<'_>> {
+        let found = match self.tensors.get(name) {
+            Some(&shard) => self.shards[shard].tensor(name)?,
+            None => None,
+        };
+        found.ok_or_else(|| self.missing(name, "the forward pass uses it"))
     }
 
-    /// Checks that every tensor the configuration asks for is there with the right shape and a known type. No data is read.
+    /// A vector of `len` elements, or zeros if the checkpoint has none: the biases of models without them.
+    pub fn vector_or_zeros(&self, name: &str, len: usize) -> Result<Vec<f32>> {
+        if !self.contains(name) {
+            return Ok(vec![0.0; len]);
+        }
+        self.tensor(name)?.to_f32()
+    }
+
+    /// Checks that every tensor the configuration asks for is there with the right shape and a float type. No data is
+    /// read. Query, key and value biases may be absent; a `lm_head.weight` beside a tied embedding is ignored, as
+    /// `transformers` does.
     pub fn validate(&self) -> Result<()> {
-        unimplemented!()
+        for Expected { name, shape, why, optional } in expected(&self.config) {
+            let Some(&shard) = self.tensors.get(&name) else {
+                if optional {
+                    continue;
+                }
+                return Err(self.missing(&name, &why));
+            };
+            let shard = &self.shards[shard];
+            let found = shard.shape(&name).unwrap_or_default();
+            if found != shape {
+                let (path, found) = (shard.path().to_owned(), found.to_vec());
+                return Err(Error::WrongShape { tensor: name, path, expected: shape, found });
+            }
+            shard.tensor(&name)?;
+        }
+        Ok(())
     }
 
     /// Tells the kernel that the mapped pages may go; they come back from the file when next touched.
     pub fn release(&self) {
-        unimplemented!()
+        for shard in &self.shards {
+            shard.release();
+        }
     }
 
     /// The tokenizer's files.
     pub fn tokenizer_files(&self) -> Result<TokenizerFiles> {
-        unimplemented!()
+        TokenizerFiles::from_dir(&self.dir)
     }
+
+    fn missing(&self, name: &str, why: &str) -> Error {
+        Error::MissingTensor { tensor: name.to_owned(), dir: self.dir.clone(), why: why.to_owned() }
+    }
+}
+
+/// A tensor that the configuration asks for.
+struct Expected {
+    name: String,
+    shape: Vec<usize>,
+    why: String,
+    optional: bool,
+}
+
+fn expected(config: &Config) -> Vec<Expected> {
+    let (hidden, mlp) = (config.hidden_size, config.intermediate_size);
+    let (attention, kv) = (config.attention_size(), config.kv_size());
+    let required = |name: &str, shape: &[usize], why: &str| Expected {
+        name: name.to_owned(),
+        shape: shape.to_vec(),
+        why: why.to_owned(),
+        optional: false,
+    };
+    let vocab = [config.vocab_size, hidden];
+    let mut list = vec![
+        required("model.embed_tokens.weight", &vocab, "\"vocab_size\""),
+        required("model.norm.weight", &[hidden], "every model has it"),
+    ];
+    if !config.tie_word_embeddings {
+        list.push(required("lm_head.weight", &vocab, "\"tie_word_embeddings\" is false"));
+    }
+    let why = format!("\"num_hidden_layers\" is {}", config.layers);
+    for layer in 0..config.layers {
+        let weights: [(&str, &[usize]); 9] = [
+            ("input_layernorm", &[hidden]),
+            ("self_attn.q_proj", &[attention, hidden]),
+            ("self_attn.k_proj", &[kv, hidden]),
+            ("self_attn.v_proj", &[kv, hidden]),
+            ("self_attn.o_proj", &[hidden, attention]),
+            ("post_attention_layernorm", &[hidden]),
+            ("mlp.gate_proj", &[mlp, hidden]),
+            ("mlp.up_proj", &[mlp, hidden]),
+            ("mlp.down_proj", &[hidden, mlp]),
+        ];
+        for (part, shape) in weights {
+            list.push(required(&format!("model.layers.{layer}.{part}.weight"), shape, &why));
+        }
+        for (part, len) in [("q", attention), ("k", kv), ("v", kv)] {
+            let name = format!("model.layers.{layer}.self_attn.{part}_proj.bias");
+            list.push(Expected { optional: true, ..required(&name, &[len], &why) });
+        }
+    }
+    list
+}
+
+/// AWQ checkpoints of 2023 keep their settings in a file of their own.
+fn refuse_old_awq(path: &Path) -> Result<()> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let method = match Fields::new(path, &read_json(path)?).text("quant_method")? {
+        Some(method) => method.to_owned(),
+        None => "awq".to_owned(),
+    };
+    Err(Error::AlreadyQuantized { path: path.to_owned(), method })
+}
+
+type Shards = (Vec<Shard>, BTreeMap<String, usize>);
+
+fn open_shards(dir: &Path) -> Result<Shards> {
+    let (single, index) = (dir.join(SINGLE), dir.join(INDEX));
+    if single.exists() {
+        let shard = Shard::open(&single)?;
+        let tensors = shard.names().into_iter().map(|name| (name, 0)).collect();
+        return Ok((vec![shard], tensors));
+    }
+    if index.exists() {
+        return open_index(dir, &index);
+    }
+    let others = [
+        (
+            "pytorch_model.bin",
+            ": pytorch_model.bin is PyTorch's old format; save it again with transformers' save_pretrained",
+        ),
+        (
+            "pytorch_model.bin.index.json",
+            ": the weights are in PyTorch's old format; save them again with transformers' save_pretrained",
+        ),
+    ];
+    let hint = others
+        .iter()
+        .find(|(name, _)| dir.join(name).exists())
+        .map_or(": download the weights", |(_, hint)| hint);
+    Err(Error::NoWeights { dir: dir.to_owned(), hint: hint.to_owned() })
+}
+
+fn open_index(dir: &Path, index: &Path) -> Result<Shards> {
+    let json = read_json(index)?;
+    let fields = Fields::new(index, &json);
+    let Some(Value::Object(weight_map)) = json.get("weight_map") else {
+        return Err(fields.bad("weight_map", json.get("weight_map").unwrap_or(&Value::Null), "an object"));
+    };
+    let mut tensors_of: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
+    for (tensor, file) in weight_map {
+        // A plain file name: nothing may be read from outside of the directory.
+        let plain = file.as_str().filter(|name| Path::new(name).file_name().is_some_and(|f| f == *name));
+        let Some(file_name) = plain else { return Err(fields.bad(tensor, file, "the name of a file")) };
+        tensors_of.entry(file_name).or_default().push(tensor);
+    }
+    let (mut shards, mut tensors) = (Vec::new(), BTreeMap::new());
+    for (file, names) in tensors_of {
+        let path = dir.join(file);
+        if !path.exists() {
+            return Err(Error::MissingShard { shard: path, index: index.to_owned(), tensors: names.len() });
+        }
+        let shard = Shard::open(&path)?;
+        for name in names {
+            if !shard.contains(name) {
+                return Err(Error::NotInShard { tensor: name.clone(), shard: path, index: index.to_owned() });
+            }
+            tensors.insert(name.clone(), shards.len());
+        }
+        shards.push(shard);
+    }
+    Ok((shards, tensors))
 }

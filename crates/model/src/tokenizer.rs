@@ -1,96 +1,123 @@
 //! Text to tokens and back, by the `tokenizers` crate.
+//!
+//! This module finds the files, loads them quickly and streams text; the tokenization itself is Hugging Face's own
+//! code, so the ids are theirs by construction.
 
-use crate::Result;
+mod detokenizer;
+mod files;
+mod load;
+
+pub use detokenizer::Detokenizer;
+pub use files::TokenizerFiles;
+pub(crate) use files::special_token;
+
+use crate::{Error, Result};
 use std::path::Path;
-
-/// The contents of a tokenizer's files: all that a packed file has to carry.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TokenizerFiles {
-    /// tokenizer.json.
-    pub tokenizer_json: Vec<u8>,
-    /// tokenizer_config.json.
-    pub tokenizer_config: Option<String>,
-    /// chat_template.jinja.
-    pub chat_template: Option<String>,
-}
-
-impl TokenizerFiles {
-    /// Reads the files from a directory.
-    pub fn from_dir(_dir: &Path) -> Result<Self> {
-        unimplemented!()
-    }
-}
+use std::sync::Arc;
 
 /// A tokenizer; cloning is cheap.
 #[derive(Debug, Clone)]
-pub struct Tokenizer {}
+pub struct Tokenizer {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    tokenizer: tokenizers::Tokenizer,
+    /// A token to put first, if tokenizer_config.json asks for it and the post-processor does not do it.
+    extra_bos: Option<u32>,
+}
 
 impl Tokenizer {
     /// From a directory that holds a tokenizer.json.
-    pub fn from_dir(_dir: &Path) -> Result<Self> {
-        unimplemented!()
+    pub fn from_dir(dir: &Path) -> Result<Self> {
+        Self::named(&TokenizerFiles::from_dir(dir)?, &dir.join("tokenizer.json").display().to_string())
     }
 
     /// From the files' contents.
-    pub fn from_files(_files: &TokenizerFiles) -> Result<Self> {
-        unimplemented!()
+    pub fn from_files(files: &TokenizerFiles) -> Result<Self> {
+        Self::named(files, "tokenizer.json")
     }
 
-    /// Token ids of a text. `add_special` adds what the tokenizer's post-processor adds (a BOS token, for example).
-    pub fn encode(&self, _text: &str, _add_special: bool) -> Result<Vec<u32>> {
-        unimplemented!()
+    fn named(files: &TokenizerFiles, name: &str) -> Result<Self> {
+        let wrong = |detail: String| Error::Tokenizer { name: name.to_owned(), detail };
+        let tokenizer = load::tokenizer_from_json(&files.tokenizer_json)
+            .map_err(|e| wrong(format!("not a usable tokenizer ({e}); download it again")))?;
+        let config = files.config()?;
+        let mut extra_bos = None;
+        if config["add_bos_token"].as_bool() == Some(true)
+            && let Some(bos) = special_token(&config, "bos_token")
+        {
+            let id = tokenizer.token_to_id(bos).ok_or_else(|| {
+                wrong(format!("has no token {bos:?}, the \"bos_token\" of tokenizer_config.json; take both from one model"))
+            })?;
+            let probe = tokenizer.encode_fast("a", true).map_err(|e| wrong(e.to_string()))?;
+            extra_bos = (probe.get_ids().first() != Some(&id)).then_some(id);
+        }
+        Ok(Tokenizer { inner: Arc::new(Inner { tokenizer, extra_bos }) })
     }
 
-    /// Text of tokens; invalid UTF-8 becomes U+FFFD.
-    pub fn decode(&self, _ids: &[u32], _skip_special: bool) -> Result<String> {
-        unimplemented!()
+    /// Token ids of a text. `add_special` adds what the post-processor adds (a BOS token, for example), and a BOS token
+    /// if `add_bos_token` asks for one that the post-processor does not add.
+    pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
+        let encoding = self
+            .inner
+            .tokenizer
+            .encode_fast(text, add_special)
+            .map_err(|e| Error::Tokenizer { name: "tokenizer".into(), detail: e.to_string() })?;
+        let bos = self.inner.extra_bos.filter(|_| add_special);
+        Ok(bos.into_iter().chain(encoding.get_ids().iter().copied()).collect())
+    }
+
+    /// Text of tokens; invalid UTF-8 becomes U+FFFD. Ids without a token give no text.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
+        self.inner
+            .tokenizer
+            .decode(ids, skip_special)
+            .map_err(|e| Error::Tokenizer { name: "tokenizer".into(), detail: e.to_string() })
     }
 
     /// A token as the vocabulary spells it.
-    pub fn piece(&self, _id: u32) -> Option<String> {
-        unimplemented!()
+    pub fn piece(&self, id: u32) -> Option<String> {
+        self.inner.piece(id)
     }
 
     /// The id of a token as the vocabulary spells it.
-    pub fn id(&self, _piece: &str) -> Option<u32> {
-        unimplemented!()
+    pub fn id(&self, piece: &str) -> Option<u32> {
+        self.inner.tokenizer.token_to_id(piece)
     }
 
-    /// One more than the largest id.
+    /// Number of tokens, added ones included.
     pub fn vocab_size(&self) -> usize {
-        unimplemented!()
+        self.inner.tokenizer.get_vocab_size(true)
     }
 
     /// Whether the id is a special token (one that `skip_special` leaves out).
-    pub fn is_special(&self, _id: u32) -> bool {
-        unimplemented!()
+    pub fn is_special(&self, id: u32) -> bool {
+        self.piece(id)
+            .is_some_and(|piece| self.inner.tokenizer.get_added_vocabulary().is_special_token(&piece))
     }
 
     /// Fails if the tokenizer can produce an id that an embedding of `rows` rows has not.
-    pub fn check_vocabulary(&self, _rows: usize) -> Result<()> {
-        unimplemented!()
+    pub fn check_vocabulary(&self, rows: usize) -> Result<()> {
+        let Some((piece, id)) = self.inner.tokenizer.get_vocab(true).into_iter().max_by_key(|(_, id)| *id)
+        else {
+            return Ok(());
+        };
+        if (id as usize) < rows {
+            return Ok(());
+        }
+        Err(Error::VocabularyTooLarge { piece, id, rows, last: rows.saturating_sub(1) })
     }
 
     /// A decoder that is given one token at a time.
-    pub fn stream(&self, _skip_special: bool) -> Detokenizer {
-        unimplemented!()
+    pub fn stream(&self, skip_special: bool) -> Detokenizer {
+        Detokenizer::new(Arc::clone(&self.inner), skip_special)
     }
 }
 
-/// Turns tokens into text one at a time and never splits a character.
-///
-/// What `push` and `finish` return, joined, equals [`Tokenizer::decode`] of all the tokens.
-#[derive(Debug, Clone)]
-pub struct Detokenizer {}
-
-impl Detokenizer {
-    /// The text that is certain after this token, if any.
-    pub fn push(&mut self, _id: u32) -> Option<String> {
-        unimplemented!()
-    }
-
-    /// What is left at the end.
-    pub fn finish(&mut self) -> Option<String> {
-        unimplemented!()
+impl Inner {
+    fn piece(&self, id: u32) -> Option<String> {
+        self.tokenizer.id_to_token(id)
     }
 }
