@@ -1,7 +1,8 @@
-//! The JSON part of a packed file, and which tensors a model of a given shape has.
+//! The JSON part of a packed file: what it holds, and where.
 
-use crate::Config;
-use edgewen_layout::{GroupSize, WeightBits};
+use super::layout_rules::{ALIGNMENT, PORTS};
+use crate::{Config, GenerationDefaults};
+use edgewen_layout::{GroupSize, RowBlockShape, WeightBits};
 use serde::{Deserialize, Serialize};
 
 /// How the weights were quantized; informative, never needed to run.
@@ -14,7 +15,7 @@ pub struct QuantizationInfo {
     pub group: usize,
     /// Bits of the output head (and embedding): 4, 8 or 16.
     pub head_bits: u32,
-    /// The calibration text: file name or `built-in`, its SHA-256, and the number of tokens used; empty for `rtn`.
+    /// The calibration text: `built-in` or the file's name, and its SHA-256; empty for `rtn`.
     pub calibration: String,
     /// Tokens of calibration text.
     pub calibration_tokens: usize,
@@ -42,6 +43,35 @@ pub enum TensorKind {
     F32,
 }
 
+impl TensorKind {
+    /// `row_blocks`, `f16`, `bf16` or `f32`, as in the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            TensorKind::RowBlocks { .. } => "row_blocks",
+            TensorKind::F16 => "f16",
+            TensorKind::Bf16 => "bf16",
+            TensorKind::F32 => "f32",
+        }
+    }
+
+    /// Stored bytes of a tensor; `None` for a shape that cannot be.
+    pub fn stored_bytes(self, shape: &[usize]) -> Option<u64> {
+        let bytes = match (self, shape) {
+            (TensorKind::RowBlocks { bits, group }, &[rows, inputs]) => {
+                RowBlockShape { rows, inputs, group, bits }.try_total_bytes()?
+            }
+            (TensorKind::RowBlocks { .. }, _) => return None,
+            (TensorKind::F32, _) => elements(shape)?.checked_mul(4)?,
+            (TensorKind::F16 | TensorKind::Bf16, _) => elements(shape)?.checked_mul(2)?,
+        };
+        u64::try_from(bytes).ok()
+    }
+}
+
+fn elements(shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(1usize, |product, n| product.checked_mul(*n))
+}
+
 /// A tensor that will be written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TensorPlan {
@@ -53,8 +83,9 @@ pub struct TensorPlan {
     pub shape: Vec<usize>,
 }
 
-/// A tensor of an open packed file.
-#[derive(Debug, Clone, PartialEq)]
+/// A tensor of a packed file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "StoredEntry", into = "StoredEntry")]
 pub struct TensorEntry {
     /// Canonical name.
     pub name: String,
@@ -70,7 +101,127 @@ pub struct TensorEntry {
     pub sha256: String,
 }
 
-/// Names and shapes of the tensors of a model, in file order; each must be there exactly once.
-pub fn expected_tensors(_config: &Config) -> Vec<(String, Vec<usize>)> {
-    unimplemented!()
+/// A tensor's entry as JSON.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredEntry {
+    name: String,
+    kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bits: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    group: Option<usize>,
+    shape: Vec<usize>,
+    offset: u64,
+    bytes: u64,
+    sha256: String,
+}
+
+impl From<TensorEntry> for StoredEntry {
+    fn from(entry: TensorEntry) -> Self {
+        let (bits, group) = match entry.kind {
+            TensorKind::RowBlocks { bits: WeightBits::Four, group } => (Some(4), Some(group.get())),
+            TensorKind::RowBlocks { bits: WeightBits::Eight, group } => (Some(8), Some(group.get())),
+            _ => (None, None),
+        };
+        let kind = entry.kind.name().to_owned();
+        let TensorEntry { name, shape, offset, bytes, sha256, .. } = entry;
+        StoredEntry { name, kind, bits, group, shape, offset, bytes, sha256 }
+    }
+}
+
+impl TryFrom<StoredEntry> for TensorEntry {
+    type Error = String;
+
+    fn try_from(stored: StoredEntry) -> Result<Self, String> {
+        let StoredEntry { name, kind, bits, group, shape, offset, bytes, sha256 } = stored;
+        let unknown =
+            || format!("tensor \"{name}\" has kind {kind:?} with bits {bits:?} and group {group:?}");
+        let kind = match (kind.as_str(), bits, group.map(GroupSize::new)) {
+            ("row_blocks", Some(4), Some(Some(group))) => {
+                TensorKind::RowBlocks { bits: WeightBits::Four, group }
+            }
+            ("row_blocks", Some(8), Some(Some(group))) => {
+                TensorKind::RowBlocks { bits: WeightBits::Eight, group }
+            }
+            ("f16", None, None) => TensorKind::F16,
+            ("bf16", None, None) => TensorKind::Bf16,
+            ("f32", None, None) => TensorKind::F32,
+            _ => return Err(unknown()),
+        };
+        Ok(TensorEntry { name, kind, shape, offset, bytes, sha256 })
+    }
+}
+
+/// One of the tokenizer's files, compressed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BlobEntry {
+    pub name: String,
+    /// Always `zlib` (RFC 1950).
+    pub encoding: String,
+    pub offset: u64,
+    /// Stored, compressed length.
+    pub bytes: u64,
+    pub inflated_bytes: u64,
+    /// Of the stored bytes.
+    pub sha256: String,
+}
+
+/// All of the JSON part.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Metadata {
+    pub config: Config,
+    pub generation: GenerationDefaults,
+    pub quantization: QuantizationInfo,
+    pub blobs: Vec<BlobEntry>,
+    pub tensors: Vec<TensorEntry>,
+    /// For each of the accelerator's memory ports, the [offset, bytes] it streams.
+    pub ports: Vec<Vec<[u64; 2]>>,
+}
+
+impl Metadata {
+    /// Moves everything behind a header and a JSON part of `metadata_bytes`; returns the length of the file.
+    pub(super) fn place(&mut self, metadata_bytes: u64) -> u64 {
+        let mut end = super::HEADER_BYTES as u64 + metadata_bytes;
+        for blob in &mut self.blobs {
+            blob.offset = end.next_multiple_of(ALIGNMENT);
+            end = blob.offset + blob.bytes;
+        }
+        for tensor in &mut self.tensors {
+            tensor.offset = end.next_multiple_of(ALIGNMENT);
+            end = tensor.offset + tensor.bytes;
+        }
+        self.ports = port_ranges(&self.tensors);
+        end.next_multiple_of(ALIGNMENT)
+    }
+}
+
+/// What each memory port of the accelerator streams: of every plane of every row-block matrix one quarter of the
+/// blocks, as one sequential range, in file order.
+pub(super) fn port_ranges(tensors: &[TensorEntry]) -> Vec<Vec<[u64; 2]>> {
+    let mut ports = vec![Vec::new(); PORTS];
+    for tensor in tensors {
+        let (TensorKind::RowBlocks { bits, group }, &[rows, inputs]) = (tensor.kind, tensor.shape.as_slice())
+        else {
+            continue;
+        };
+        let shape = RowBlockShape { rows, inputs, group, bits };
+        let mut planes = vec![(0, shape.block_bytes())];
+        if bits == WeightBits::Eight {
+            planes.push((shape.low_plane_offset(), shape.low_block_bytes()));
+        }
+        for (start, block_bytes) in planes {
+            for (port, ranges) in ports.iter_mut().enumerate() {
+                let edge = |part: usize| shape.blocks() * part / PORTS;
+                let (from, to) = (edge(port), edge(port + 1));
+                if from < to {
+                    let offset = tensor.offset + (start + from * block_bytes) as u64;
+                    ranges.push([offset, ((to - from) * block_bytes) as u64]);
+                }
+            }
+        }
+    }
+    ports
 }
