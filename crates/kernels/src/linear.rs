@@ -21,6 +21,10 @@ use crate::{Activations, Compute};
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod dotprod;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 
 /// Tokens from which unpacking a panel pays.
@@ -116,6 +120,14 @@ pub fn linear(c: &Compute, w: &RowBlocks<'_>, x: &Activations, bias: Option<&[f3
                 (IsaKind::Avx2, true) => avx2::many(&job, blocks),
                 #[cfg(target_arch = "x86_64")]
                 (IsaKind::Avx2, false) => avx2::few(&job, blocks),
+                #[cfg(target_arch = "aarch64")]
+                (IsaKind::NeonDotprod, true) => dotprod::many(&job, blocks),
+                #[cfg(target_arch = "aarch64")]
+                (IsaKind::NeonDotprod, false) => dotprod::few(&job, blocks),
+                #[cfg(target_arch = "aarch64")]
+                (IsaKind::Neon, true) => neon::many(&job, blocks),
+                #[cfg(target_arch = "aarch64")]
+                (IsaKind::Neon, false) => neon::few(&job, blocks),
                 (_, true) => scalar::many(&job, blocks),
                 (_, false) => scalar::few(&job, blocks),
             }
