@@ -12,35 +12,19 @@ use super::{LANES, Simd};
 #[derive(Clone, Copy)]
 pub(crate) struct Neon;
 
-/// An expression that reads or writes sixteen elements through a reference.
-macro_rules! memory {
+/// An expression of intrinsics.
+macro_rules! neon {
     ($value:expr) => {
-        // SAFETY: the pointer comes from a reference to sixteen elements, and all accesses stay within them.
+        // SAFETY: every AArch64 target with the standard library has NEON; pointers come from references to sixteen
+        // elements, and all accesses stay within them.
         unsafe { $value }
     };
 }
 
-/// An expression for each of the four registers.
+/// An expression of intrinsics for each of the four registers.
 macro_rules! quarters {
     ($i:ident => $value:expr) => {
-        [
-            {
-                let $i = 0;
-                $value
-            },
-            {
-                let $i = 1;
-                $value
-            },
-            {
-                let $i = 2;
-                $value
-            },
-            {
-                let $i = 3;
-                $value
-            },
-        ]
+        neon!([0, 1, 2, 3].map(|$i| $value))
     };
 }
 
@@ -87,29 +71,31 @@ impl Simd for Neon {
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::F {
-        [vdupq_n_f32(x); 4]
+        neon!([vdupq_n_f32(x); 4])
     }
 
     #[inline(always)]
     fn load(self, x: &[f32; LANES]) -> Self::F {
-        quarters!(i => memory!(vld1q_f32(x.as_ptr().add(4 * i))))
+        quarters!(i => vld1q_f32(x.as_ptr().add(4 * i)))
     }
 
     #[inline(always)]
     fn store(self, v: Self::F, out: &mut [f32; LANES]) {
-        quarters!(i => memory!(vst1q_f32(out.as_mut_ptr().add(4 * i), v[i])));
+        neon!(for (i, v) in v.into_iter().enumerate() {
+            vst1q_f32(out.as_mut_ptr().add(4 * i), v);
+        });
     }
 
     #[inline(always)]
     fn load_f16(self, x: &[u16; LANES]) -> Self::F {
-        let [a, b] = widen(memory!(vld1q_u16(x.as_ptr())));
-        let [c, d] = widen(memory!(vld1q_u16(x.as_ptr().add(8))));
+        let [a, b] = widen(neon!(vld1q_u16(x.as_ptr())));
+        let [c, d] = widen(neon!(vld1q_u16(x.as_ptr().add(8))));
         [a, b, c, d]
     }
 
     #[inline(always)]
     fn store_f16(self, v: Self::F, out: &mut [u16; LANES]) {
-        memory!({
+        neon!({
             vst1q_u16(out.as_mut_ptr(), narrow(v[0], v[1]));
             vst1q_u16(out.as_mut_ptr().add(8), narrow(v[2], v[3]));
         });
@@ -117,23 +103,27 @@ impl Simd for Neon {
 
     #[inline(always)]
     fn load_i8(self, x: &[i8; LANES]) -> Self::F {
-        let bytes = memory!(vld1q_s8(x.as_ptr()));
-        let low = vmovl_s8(vget_low_s8(bytes));
-        let high = vmovl_high_s8(bytes);
-        [
-            vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))),
-            vcvtq_f32_s32(vmovl_high_s16(low)),
-            vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))),
-            vcvtq_f32_s32(vmovl_high_s16(high)),
-        ]
+        neon!({
+            let bytes = vld1q_s8(x.as_ptr());
+            let low = vmovl_s8(vget_low_s8(bytes));
+            let high = vmovl_high_s8(bytes);
+            [
+                vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))),
+                vcvtq_f32_s32(vmovl_high_s16(low)),
+                vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))),
+                vcvtq_f32_s32(vmovl_high_s16(high)),
+            ]
+        })
     }
 
     #[inline(always)]
     fn store_i8(self, v: Self::F, out: &mut [i8; LANES]) {
         let [a, b, c, d] = quarters!(i => vmovn_s32(vcvtnq_s32_f32(v[i])));
-        let low = vmovn_s16(vcombine_s16(a, b));
-        let high = vmovn_s16(vcombine_s16(c, d));
-        memory!(vst1q_s8(out.as_mut_ptr(), vcombine_s8(low, high)));
+        neon!({
+            let low = vmovn_s16(vcombine_s16(a, b));
+            let high = vmovn_s16(vcombine_s16(c, d));
+            vst1q_s8(out.as_mut_ptr(), vcombine_s8(low, high));
+        });
     }
 
     #[inline(always)]
