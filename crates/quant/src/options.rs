@@ -1,0 +1,153 @@
+//! What a user may choose, and how the quantizer tells how far it is.
+
+use crate::{Error, Result};
+use edgewen_layout::GroupSize;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// How the weights are rounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// Activation-aware weight quantization (Lin et al. 2023, arXiv 2306.00978): scales and clipping are searched on
+    /// calibration text.
+    #[default]
+    Awq,
+    /// Round to nearest: no calibration text, no search.
+    Rtn,
+}
+
+impl Method {
+    /// The name in files and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Method::Awq => "awq",
+            Method::Rtn => "rtn",
+        }
+    }
+}
+
+/// Bits of the embedding and of the output head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HeadBits {
+    /// Four, like all other matrices.
+    Four,
+    /// Eight, in two planes of four.
+    #[default]
+    Eight,
+    /// As in the checkpoint: bf16 or f16 (f32 becomes f16).
+    Sixteen,
+}
+
+impl HeadBits {
+    /// The number of bits.
+    pub fn bits(self) -> u32 {
+        match self {
+            HeadBits::Four => 4,
+            HeadBits::Eight => 8,
+            HeadBits::Sixteen => 16,
+        }
+    }
+}
+
+/// The text on which AWQ measures what matters.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Calibration {
+    /// The project's own text (src/calibration.txt): English prose, dialogue, Chinese, code and mathematics.
+    #[default]
+    BuiltIn,
+    /// The user's.
+    Text {
+        /// File name, for messages and the report.
+        name: String,
+        /// Contents.
+        text: String,
+    },
+}
+
+impl Calibration {
+    /// Reads a text file.
+    ///
+    /// # Errors
+    /// If it cannot be read or is not UTF-8.
+    pub fn from_file(path: &Path) -> Result<Self> {
+        let bytes =
+            std::fs::read(path).map_err(|source| Error::CalibrationFile { path: path.to_owned(), source })?;
+        let name = path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into());
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok(Calibration::Text { name, text }),
+            Err(e) => Err(Error::CalibrationNotUtf8 { name, offset: e.utf8_error().valid_up_to() }),
+        }
+    }
+
+    /// `built-in` or the file name.
+    pub fn name(&self) -> &str {
+        match self {
+            Calibration::BuiltIn => "built-in",
+            Calibration::Text { name, .. } => name,
+        }
+    }
+
+    /// The text.
+    pub fn text(&self) -> &str {
+        match self {
+            Calibration::BuiltIn => include_str!("calibration.txt"),
+            Calibration::Text { text, .. } => text,
+        }
+    }
+}
+
+/// What a user may choose.
+#[derive(Debug, Clone)]
+pub struct QuantizeOptions {
+    /// How the weights are rounded.
+    pub method: Method,
+    /// Inputs that share a scale.
+    pub group: GroupSize,
+    /// Bits of the embedding and of the output head.
+    pub head: HeadBits,
+    /// The calibration text; not used by [`Method::Rtn`].
+    pub calibration: Calibration,
+    /// Tokens of the calibration text to use; a longer text is sampled at even distances.
+    pub calibration_tokens: usize,
+    /// Threads to compute with. The result does not depend on it.
+    pub threads: usize,
+    /// Replace an existing file.
+    pub force: bool,
+}
+
+impl Default for QuantizeOptions {
+    fn default() -> Self {
+        Self {
+            method: Method::default(),
+            group: GroupSize::G64,
+            head: HeadBits::default(),
+            calibration: Calibration::default(),
+            calibration_tokens: 8192,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            force: false,
+        }
+    }
+}
+
+/// Is told how far the work is, and asked whether to go on.
+pub trait Progress {
+    /// `done` of `total` units of work are done (units take about the same time each); `what` comes next.
+    fn step(&mut self, done: usize, total: usize, what: &str);
+
+    /// Whether to stop: [`crate::quantize`] then returns [`Error::Cancelled`] and leaves no file. Asked several times a
+    /// second.
+    fn cancelled(&self) -> bool;
+}
+
+/// Wants to know nothing and never stops.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn step(&mut self, _done: usize, _total: usize, _what: &str) {}
+
+    fn cancelled(&self) -> bool {
+        false
+    }
+}
