@@ -54,6 +54,17 @@ impl<'a> Dense<'a> {
     fn row(&self, row: usize) -> &'a [u8] {
         &self.data[row * self.row_bytes()..][..self.row_bytes()]
     }
+
+    /// Row `row` as floats [inputs], exactly.
+    pub fn row_to_f32(&self, row: usize, out: &mut [f32]) {
+        for (out, bytes) in out.iter_mut().zip(self.row(row).chunks_exact(self.dtype.bytes())) {
+            *out = match (self.dtype, bytes) {
+                (DenseType::F16, &[a, b]) => half::f16::from_le_bytes([a, b]).to_f32(),
+                (DenseType::Bf16, &[a, b]) => half::bf16::from_le_bytes([a, b]).to_f32(),
+                (_, bytes) => f32::from_le_bytes(bytes.try_into().expect("an f32 has four bytes")),
+            };
+        }
+    }
 }
 
 /// `out` [tokens, rows] = `x` [tokens, inputs] times `w` [rows, inputs] transposed, plus `bias` [rows].
