@@ -30,7 +30,10 @@ const TILE_SCORES: usize = 64 * 1024;
 ///
 /// # Panics
 /// If the lengths do not fit, or a query sees positions that `kv` does not hold.
-#[expect(clippy::too_many_arguments, reason = "two strided matrices and a range; a struct would only rename them")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "two strided matrices and a range; a struct would only rename them"
+)]
 pub fn attention(
     compute: &Compute,
     kv: &KvLayer,
