@@ -70,7 +70,7 @@ unsafe fn tile<const T: usize, const EIGHT: bool>(
     let tokens: [Token<'_>; T] = std::array::from_fn(|t| job.token(first + t));
     let mut total = [[vdupq_n_f32(0.0); 4]; T];
     let quads = job.quads();
-    let (lines, low_lines) = (as_quads(block.lines), as_quads(block.low_lines));
+    let planes = &[as_quads(block.lines), as_quads(block.low_lines)][..if EIGHT { 2 } else { 1 }];
     for (group, (scales, zeros)) in block.scales.iter().zip(block.zeros).enumerate() {
         let zeros = load_zeros(zeros);
         let mut dot = [[vdupq_n_s32(0); 4]; T];
@@ -79,14 +79,12 @@ unsafe fn tile<const T: usize, const EIGHT: bool>(
                 dot[t][r] = vmulq_n_s32(zeros[r], -tokens[t].sums[group]);
             }
         }
-        let range = group * quads..(group + 1) * quads;
-        for quad in range.clone() {
-            add_quad(&mut dot, &lines[quad], std::array::from_fn(|t| &tokens[t].q[quad]));
-        }
-        if EIGHT {
-            dot = dot.map(|dot| dot.map(|dot| vshlq_n_s32::<4>(dot)));
-            for quad in range {
-                add_quad(&mut dot, &low_lines[quad], std::array::from_fn(|t| &tokens[t].q[quad]));
+        for (plane, lines) in planes.iter().enumerate() {
+            if plane == 1 {
+                dot = dot.map(|dot| dot.map(|dot| vshlq_n_s32::<4>(dot)));
+            }
+            for quad in group * quads..(group + 1) * quads {
+                add_quad::<T, EIGHT>(&mut dot, &lines[quad], std::array::from_fn(|t| &tokens[t].q[quad]));
             }
         }
         let scales = load_scales::<EIGHT>(scales);
@@ -107,10 +105,14 @@ unsafe fn tile<const T: usize, const EIGHT: bool>(
     T
 }
 
-/// Adds the products of four lines, 32 inputs.
+/// Adds the products of four lines, 32 inputs. (`EIGHT` gives each caller a copy of its own, which is inlined.)
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-fn add_quad<const T: usize>(dot: &mut [[int32x4_t; 4]; T], quad: &[[[u8; 16]; 4]; 4], q: [&[i8; 32]; T]) {
+fn add_quad<const T: usize, const EIGHT: bool>(
+    dot: &mut [[int32x4_t; 4]; T],
+    quad: &[[[u8; 16]; 4]; 4],
+    q: [&[i8; 32]; T],
+) {
     let mut x = [vdupq_n_s8(0); T];
     for (l, line) in quad.iter().enumerate() {
         prefetch(line.as_flattened().as_ptr());
