@@ -1,5 +1,6 @@
 //! config.json and generation_config.json: both spellings, and every refusal.
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::excessive_precision, reason = "nine digits, as NumPy prints an f32")]
 
 use edgewen_model::{Config, GenerationDefaults, RopeScaling};
 use serde_json::{Map, Value, json};

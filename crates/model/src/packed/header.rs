@@ -112,15 +112,18 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 /// What a file begins with, for a message.
 fn first_bytes(file: &[u8]) -> String {
-    match &file[..file.len().min(8)] {
-        [] => "nothing (an empty file)".to_owned(),
-        head if file.starts_with(b"version https://git-lfs") => {
-            format!("{:?} (a Git-LFS pointer: run `git lfs pull`)", String::from_utf8_lossy(head))
-        }
-        head if head.starts_with(b"GGUF") => "\"GGUF\" (llama.cpp's format)".to_owned(),
-        head if head.iter().all(|b| (0x20..0x7f).contains(b)) => {
-            format!("{:?}", String::from_utf8_lossy(head))
-        }
-        head => format!("the bytes {}", hex(head)),
+    let head = &file[..file.len().min(8)];
+    let text = String::from_utf8_lossy(head);
+    let text = text.trim_end_matches('\0');
+    if file.is_empty() {
+        "nothing (an empty file)".to_owned()
+    } else if file.starts_with(b"version https://git-lfs") {
+        format!("{text:?} (a Git-LFS pointer: run `git lfs pull`)")
+    } else if file.starts_with(b"GGUF") {
+        "\"GGUF\" (llama.cpp's format)".to_owned()
+    } else if !text.is_empty() && text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+        format!("{text:?}")
+    } else {
+        format!("the bytes {}", hex(head))
     }
 }

@@ -135,8 +135,11 @@ impl TryFrom<StoredEntry> for TensorEntry {
 
     fn try_from(stored: StoredEntry) -> Result<Self, String> {
         let StoredEntry { name, kind, bits, group, shape, offset, bytes, sha256 } = stored;
-        let unknown =
-            || format!("tensor \"{name}\" has kind {kind:?} with bits {bits:?} and group {group:?}");
+        let unknown = || {
+            let state = |n: Option<usize>| n.map_or("no".to_owned(), |n| n.to_string());
+            let (bits, group) = (state(bits.map(|bits| bits as usize)), state(group));
+            format!("tensor \"{name}\" has kind {kind:?} with {bits} bits and group {group}")
+        };
         let kind = match (kind.as_str(), bits, group.map(GroupSize::new)) {
             ("row_blocks", Some(4), Some(Some(group))) => {
                 TensorKind::RowBlocks { bits: WeightBits::Four, group }
