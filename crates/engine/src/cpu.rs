@@ -16,6 +16,9 @@ use edgewen_model::{Config, Dtype};
 
 use crate::{Backend, Batch, Error, Linear, Norm, Result};
 
+/// Positions by which the rotation table grows: each growth copies it.
+const ROPE_POSITIONS: usize = 256;
+
 /// A packed model on the CPU.
 pub struct CpuBackend {
     file: Arc<PackedFile>,
@@ -131,7 +134,7 @@ impl Backend for CpuBackend {
 
     fn rope(&mut self, batch: &Batch, qkv: &mut [f32]) -> Result<()> {
         let Some(last) = batch.positions().iter().max() else { return Ok(()) };
-        self.rope.extend(last + 1);
+        self.rope.extend((last + 1).next_multiple_of(ROPE_POSITIONS));
         let heads = self.config.heads + self.config.kv_heads;
         rope(&self.compute, &self.rope, qkv, self.config.qkv_rows(), heads, batch.positions());
         Ok(())
