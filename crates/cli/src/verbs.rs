@@ -1,0 +1,11 @@
+//! One module per verb. Each has a `run` that reads its arguments, does the work and prints the result.
+
+pub mod bench;
+pub mod chat;
+pub mod completions;
+pub mod generate;
+pub mod inspect;
+pub mod logits;
+pub mod perplexity;
+pub mod quantize;
+pub mod tokenize;

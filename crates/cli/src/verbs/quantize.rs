@@ -1,0 +1,160 @@
+//! `edgewen quantize`: a checkpoint into one packed file.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+use edgewen_layout::GroupSize;
+use edgewen_model::Checkpoint;
+use edgewen_quant::{Calibration, HeadBits, Method, QuantizeOptions, Report};
+use serde::Serialize;
+
+use crate::args::{GroupArg, HeadArg, MethodArg, QuantizeArgs};
+use crate::interrupt::{self, Interrupted, Second};
+use crate::output::{self, grouped};
+use crate::progress::Progress;
+use crate::{files, machine, model};
+
+/// What `--json` prints: the report without its tensors.
+#[derive(Serialize)]
+struct Summary<'a> {
+    output: &'a Path,
+    file_bytes: u64,
+    checkpoint_bytes: u64,
+    ratio: f64,
+    method: &'a str,
+    group: usize,
+    head_bits: u32,
+    bits_per_weight: f64,
+    relative_error: f64,
+    relative_error_rtn: f64,
+    calibration: Option<&'a edgewen_quant::CalibrationReport>,
+    threads: usize,
+    seconds: f64,
+    peak_memory_bytes: Option<u64>,
+}
+
+/// Quantizes, then prints what came of it.
+pub fn run(arguments: &QuantizeArgs) -> anyhow::Result<()> {
+    let checkpoint = Checkpoint::open(&arguments.checkpoint)?;
+    let options = options(arguments)?;
+    let cancel = interrupt::listen(Second::Waits)?;
+    // Opened now: a folder that is not there is no news for after the work.
+    let report_file = arguments.report.as_deref().map(files::begin).transpose()?;
+
+    let mut watch = Watch { progress: None, cancel };
+    let report = match edgewen_quant::quantize(&checkpoint, &arguments.output, &options, &mut watch) {
+        Err(edgewen_quant::Error::Cancelled) => return Err(Interrupted.into()),
+        result => result?,
+    };
+    drop(watch);
+    if let (Some(mut file), Some(path)) = (report_file, &arguments.report) {
+        let mut text = serde_json::to_string_pretty(&report)?;
+        text.push('\n');
+        file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+        files::finish(file, path)?;
+    }
+
+    let summary = summary(&arguments.output, &report, model::checkpoint_bytes(&checkpoint)?);
+    if arguments.json { output::json(&summary) } else { output::text_out(&text(&summary)) }
+}
+
+fn options(arguments: &QuantizeArgs) -> anyhow::Result<QuantizeOptions> {
+    let calibration = match &arguments.calibration {
+        Some(path) => Calibration::from_file(path)?,
+        None => Calibration::BuiltIn,
+    };
+    Ok(QuantizeOptions {
+        method: match arguments.method {
+            MethodArg::Awq => Method::Awq,
+            MethodArg::Rtn => Method::Rtn,
+        },
+        group: match arguments.group {
+            GroupArg::G32 => GroupSize::G32,
+            GroupArg::G64 => GroupSize::G64,
+            GroupArg::G128 => GroupSize::G128,
+        },
+        head: match arguments.head {
+            HeadArg::Four => HeadBits::Four,
+            HeadArg::Eight => HeadBits::Eight,
+            HeadArg::Sixteen => HeadBits::Sixteen,
+        },
+        calibration,
+        calibration_tokens: arguments.calibration_tokens,
+        threads: arguments.threads.unwrap_or_else(machine::cores),
+        force: arguments.force,
+    })
+}
+
+/// Shows the progress and passes Ctrl-C on.
+struct Watch {
+    progress: Option<Progress>,
+    cancel: Arc<AtomicBool>,
+}
+
+impl edgewen_quant::Progress for Watch {
+    fn step(&mut self, done: usize, total: usize, what: &str) {
+        let progress = self.progress.get_or_insert_with(|| Progress::new(total as u64, "quantizing"));
+        progress.update(done as u64, what);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.cancel.load(Ordering::SeqCst)
+    }
+}
+
+fn summary<'a>(output: &'a Path, report: &'a Report, checkpoint_bytes: u64) -> Summary<'a> {
+    Summary {
+        output,
+        file_bytes: report.file_bytes,
+        checkpoint_bytes,
+        ratio: report.file_bytes as f64 / checkpoint_bytes as f64,
+        method: &report.method,
+        group: report.group,
+        head_bits: report.head_bits,
+        bits_per_weight: report.totals.bits_per_weight,
+        relative_error: report.totals.error,
+        relative_error_rtn: report.totals.error_rtn,
+        calibration: report.calibration.as_ref(),
+        threads: report.threads,
+        seconds: report.seconds,
+        peak_memory_bytes: report.peak_memory_bytes,
+    }
+}
+
+fn text(summary: &Summary<'_>) -> String {
+    let calibration = summary.calibration.map_or(String::new(), |calibration| {
+        format!(", calibrated on {} tokens of {}", grouped(calibration.tokens as u64), calibration.name)
+    });
+    output::fields(&[
+        ("wrote", summary.output.display().to_string()),
+        (
+            "size",
+            format!(
+                "{} bytes, {:.1} % of the checkpoint's {}",
+                grouped(summary.file_bytes),
+                100.0 * summary.ratio,
+                grouped(summary.checkpoint_bytes)
+            ),
+        ),
+        (
+            "method",
+            format!(
+                "{}, group {}, head {} bits{calibration}",
+                summary.method, summary.group, summary.head_bits
+            ),
+        ),
+        ("matrices", format!("{:.2} bits a weight", summary.bits_per_weight)),
+        (
+            "error",
+            format!(
+                "{:.5} of the output's energy in the 4-bit matrices (plain rounding: {:.5})",
+                summary.relative_error, summary.relative_error_rtn
+            ),
+        ),
+        ("time", format!("{}, {} threads", output::seconds(summary.seconds), summary.threads)),
+        ("peak memory", summary.peak_memory_bytes.map_or("unknown".to_string(), output::bytes)),
+    ])
+}
