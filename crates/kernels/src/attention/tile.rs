@@ -103,7 +103,7 @@ impl Tile<'_> {
         while row < rows {
             let at = row * blocks + block;
             row += match rows - row {
-                4.. => self.score_rows::<S, 4>(s, row, keys, &mut scores[at..], blocks),
+                4.. if S::MANY_REGISTERS => self.score_rows::<S, 4>(s, row, keys, &mut scores[at..], blocks),
                 2.. => self.score_rows::<S, 2>(s, row, keys, &mut scores[at..], blocks),
                 _ => self.score_rows::<S, 1>(s, row, keys, &mut scores[at..], blocks),
             };
@@ -218,12 +218,18 @@ fn lanes_8<S: Simd, const R: usize>(s: S, queries: [&[f32]; R], keys: &[Line], f
 #[inline(always)]
 fn lane<S: Simd, const R: usize>(s: S, queries: [&[f32]; R], keys: &[Line], first: usize) -> [S::F; R] {
     let mut sums = [s.splat(0.0); R];
-    let mut i = first;
+    if first >= keys.len() {
+        return sums;
+    }
+    let key = s.load(&keys[first].0);
+    for r in 0..R {
+        sums[r] = s.mul(s.splat(queries[r][first]), key);
+    }
+    let mut i = first + LANES;
     while i < keys.len() {
         let key = s.load(&keys[i].0);
         for r in 0..R {
-            let product = s.mul(s.splat(queries[r][i]), key);
-            sums[r] = if i == first { product } else { s.add(sums[r], product) };
+            sums[r] = s.add(sums[r], s.mul(s.splat(queries[r][i]), key));
         }
         i += LANES;
     }
