@@ -24,6 +24,7 @@ pub struct Tokenizer {
 #[derive(Debug)]
 pub(crate) struct Inner {
     tokenizer: tokenizers::Tokenizer,
+    largest_id: u32,
     /// A token to put first, if tokenizer_config.json asks for it and the post-processor does not do it.
     extra_bos: Option<u32>,
 }
@@ -41,7 +42,7 @@ impl Tokenizer {
 
     fn named(files: &TokenizerFiles, name: &str) -> Result<Self> {
         let wrong = |detail: String| Error::Tokenizer { name: name.to_owned(), detail };
-        let tokenizer = load::tokenizer_from_json(&files.tokenizer_json)
+        let (tokenizer, largest_id) = load::tokenizer_from_json(&files.tokenizer_json)
             .map_err(|e| wrong(format!("not a usable tokenizer ({e}); download it again")))?;
         let config = files.config()?;
         let mut extra_bos = None;
@@ -54,7 +55,7 @@ impl Tokenizer {
             let probe = tokenizer.encode_fast("a", true).map_err(|e| wrong(e.to_string()))?;
             extra_bos = (probe.get_ids().first() != Some(&id)).then_some(id);
         }
-        Ok(Tokenizer { inner: Arc::new(Inner { tokenizer, extra_bos }) })
+        Ok(Tokenizer { inner: Arc::new(Inner { tokenizer, largest_id, extra_bos }) })
     }
 
     /// Token ids of a text. `add_special` adds what the post-processor adds (a BOS token, for example), and a BOS token
@@ -100,13 +101,11 @@ impl Tokenizer {
 
     /// Fails if the tokenizer can produce an id that an embedding of `rows` rows has not.
     pub fn check_vocabulary(&self, rows: usize) -> Result<()> {
-        let Some((piece, id)) = self.inner.tokenizer.get_vocab(true).into_iter().max_by_key(|(_, id)| *id)
-        else {
-            return Ok(());
-        };
+        let id = self.inner.largest_id;
         if (id as usize) < rows {
             return Ok(());
         }
+        let piece = self.piece(id).unwrap_or_default();
         Err(Error::VocabularyTooLarge { piece, id, rows, last: rows.saturating_sub(1) })
     }
 

@@ -3,11 +3,12 @@
 
 mod packed_support;
 
-use edgewen_layout::{GroupSize, QuantizedMatrix, WeightBits};
+use edgewen_layout::{GroupSize, QuantizedMatrix, RowBlockShape, WeightBits};
 use edgewen_model::packed::{
-    FORMAT_VERSION, LAYOUT_ID, PackedFile, PackedWriter, TensorKind, expected_tensors,
+    FORMAT_VERSION, Header, LAYOUT_ID, PackedFile, PackedWriter, TensorKind, expected_tensors,
 };
-use edgewen_model::{ChatTemplate, Dtype, Tokenizer};
+use edgewen_model::{ChatTemplate, Config, Dtype, Tokenizer, TokenizerFiles};
+use edgewen_testing::shared;
 use packed_support::{Kinds, Sample, plan, tensor_bytes};
 use serde_json::{Value, json};
 use std::fs;
@@ -135,6 +136,39 @@ fn ports_share_every_block_once() {
         }
     }
     assert!(covered.next().is_none());
+}
+
+#[test]
+fn qwen2_5_0_5b_needs_less_than_270_megabytes() {
+    let Some(dir) = shared("data/third-party/tokenizer") else { return };
+    let path = dir.join("config.json");
+    let json: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let config = Config::from_json(&path, json.as_object().unwrap()).unwrap();
+    let sample = Sample::write(&Kinds::default());
+    let four = TensorKind::RowBlocks { bits: WeightBits::Four, group: GroupSize::G64 };
+    let plan = plan(&Kinds { embed: four, ..Kinds::default() }, &config);
+    let tokenizer = TokenizerFiles::from_dir(&dir).unwrap();
+    let header = Header { config, tokenizer, ..sample.header.clone() };
+    let path = sample.path.with_file_name("qwen.ewn");
+    let writer = PackedWriter::create(&path, header, plan, false).unwrap();
+    assert!(writer.file_bytes() <= 270_000_000, "{}", writer.file_bytes());
+}
+
+/// The example of docs/packed-format.md.
+#[test]
+fn a_code_lies_where_the_documentation_says() {
+    let shape = RowBlockShape { rows: 1152, inputs: 896, group: GroupSize::G64, bits: WeightBits::Four };
+    assert_eq!((shape.groups(), shape.blocks(), shape.header_bytes()), (14, 72, 576));
+    assert_eq!((shape.block_bytes(), shape.total_bytes()), (7744, 557_568));
+    let mut matrix = QuantizedMatrix::zeroed(shape);
+    let (row, input) = (35, 205);
+    let group = row * 14 + input / 64;
+    matrix.codes[row * 896 + input] = 11;
+    matrix.zeros[group] = 7;
+    matrix.scales[group] = half::f16::from_f32(0.5);
+    let bytes = matrix.pack();
+    let found: Vec<(usize, u8)> = bytes.iter().copied().enumerate().filter(|(_, byte)| *byte != 0).collect();
+    assert_eq!(found, [(15_488 + 103, 0x38), (15_488 + 473, 0x70), (15_488 + 2_189, 0xb0)]);
 }
 
 #[test]

@@ -12,25 +12,32 @@ use tokenizers::{
     AddedToken, DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Tokenizer,
 };
 
-/// Reads tokenizer.json.
-pub(super) fn tokenizer_from_json(json: &[u8]) -> Result<Tokenizer, String> {
-    let mut tokenizer = match read_bpe(json)? {
-        Some(tokenizer) => tokenizer,
-        None => Tokenizer::from_bytes(json).map_err(|e| e.to_string())?,
+/// Reads tokenizer.json; returns the tokenizer and its largest id.
+pub(super) fn tokenizer_from_json(json: &[u8]) -> Result<(Tokenizer, u32), String> {
+    let (mut tokenizer, largest) = match read_bpe(json)? {
+        Some(loaded) => loaded,
+        None => {
+            let tokenizer = Tokenizer::from_bytes(json).map_err(|e| e.to_string())?;
+            let largest = tokenizer.get_vocab(false).into_values().max().unwrap_or(0);
+            (tokenizer, largest)
+        }
     };
     // Cutting and padding are for training batches; transformers switches both off as well.
     tokenizer.with_padding(None);
     tokenizer.with_truncation(None).map_err(|e| e.to_string())?;
-    Ok(tokenizer)
+    let added = tokenizer.get_added_vocabulary().get_added_tokens_decoder().keys().max();
+    let largest = largest.max(added.copied().unwrap_or(0));
+    Ok((tokenizer, largest))
 }
 
 /// `None` if the model is no BPE in today's or yesterday's spelling; the crate then decides.
-fn read_bpe(json: &[u8]) -> Result<Option<Tokenizer>, String> {
+fn read_bpe(json: &[u8]) -> Result<Option<(Tokenizer, u32)>, String> {
     let Ok(text) = std::str::from_utf8(json) else { return Err("not UTF-8 text".into()) };
     let Ok(file) = serde_json::from_str::<File<'_>>(text) else { return Ok(None) };
     if file.model.kind != Some(Cow::Borrowed("BPE")) || file.version.as_deref() != Some("1.0") {
         return Ok(None);
     }
+    let largest = file.model.vocab.largest;
     let Some(bpe) = file.model.build()? else { return Ok(None) };
     let mut tokenizer = Tokenizer::new(bpe);
     tokenizer.with_normalizer(file.normalizer).map_err(|e| e.to_string())?;
@@ -40,7 +47,7 @@ fn read_bpe(json: &[u8]) -> Result<Option<Tokenizer>, String> {
         .with_decoder(file.decoder);
     let tokens: Vec<AddedToken> = file.added_tokens.into_iter().map(Into::into).collect();
     tokenizer.add_tokens(tokens).map_err(|e| e.to_string())?;
-    Ok(Some(tokenizer))
+    Ok(Some((tokenizer, largest)))
 }
 
 #[derive(serde::Deserialize)]
@@ -109,7 +116,7 @@ impl Model<'_> {
             merges.push(pair);
         }
         let mut builder = BPE::builder()
-            .vocab_and_merges(self.vocab.0, merges)
+            .vocab_and_merges(self.vocab.ids, merges)
             .fuse_unk(self.fuse_unk.unwrap_or(false))
             .byte_fallback(self.byte_fallback.unwrap_or(false))
             .ignore_merges(self.ignore_merges.unwrap_or(false));
@@ -130,7 +137,10 @@ impl Model<'_> {
 }
 
 /// The vocabulary.
-struct Pieces(Vocab);
+struct Pieces {
+    ids: Vocab,
+    largest: u32,
+}
 
 impl<'de> Deserialize<'de> for Pieces {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -144,11 +154,12 @@ impl<'de> Deserialize<'de> for Pieces {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pieces, A::Error> {
                 // Room for the vocabularies of the Qwen2 family from the start: growing a large table is slow.
-                let mut vocab = Vocab::with_capacity(160_000);
+                let (mut ids, mut largest) = (Vocab::with_capacity(160_000), 0);
                 while let Some((piece, id)) = map.next_entry::<String, u32>()? {
-                    vocab.insert(piece, id);
+                    largest = largest.max(id);
+                    ids.insert(piece, id);
                 }
-                Ok(Pieces(vocab))
+                Ok(Pieces { ids, largest })
             }
         }
         deserializer.deserialize_map(Map)
