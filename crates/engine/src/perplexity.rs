@@ -2,8 +2,8 @@
 //!
 //! A text is cut into documents (or is one), each into windows of the context's length. A window begins `stride`
 //! tokens after the one before it and scores only the tokens that no window has scored yet, so that a stride smaller
-//! than the context gives every scored token more context, at more cost. With a BOS token, each window begins with
-//! it and each token of the text is predicted; without, the first token of a document is not.
+//! than the context gives every scored token more context, at more cost. The first token of a document, which is
+//! BOS where the tokenizer adds one, is never scored: there is nothing to predict it from.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
