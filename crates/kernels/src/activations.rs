@@ -131,9 +131,7 @@ fn quantize_group<S: Simd>(simd: S, x: &[f32], q: &mut [i8]) -> (f32, i32) {
     }
     let r = simd.splat(reciprocal);
     // Only a NaN is changed by the bounds: |x r| is at most 127 and a rounding.
-    let code = |x: S::F| {
-        simd.max(simd.min(simd.mul(x, r), simd.splat(127.0)), simd.splat(-127.0))
-    };
+    let code = |x: S::F| simd.max(simd.min(simd.mul(x, r), simd.splat(127.0)), simd.splat(-127.0));
     let mut chunks = q.as_chunks_mut::<LANES>().0.iter_mut();
     for (x, q) in whole.iter().zip(&mut chunks) {
         simd.store_i8(code(simd.load(x)), q);

@@ -170,8 +170,7 @@ impl Task<'_, '_> {
             let w = simd.load(&W::load_rest(weights[r].1));
             let row = row + r;
             for (t, acc) in acc.into_iter().enumerate() {
-                let sum =
-                    simd.reduce_add(simd.add(acc, simd.mul(simd.load_partial(x[t].1, 0.0), w)));
+                let sum = simd.reduce_add(simd.add(acc, simd.mul(simd.load_partial(x[t].1, 0.0), w)));
                 self.out[token + t][row] = self.bias.map_or(sum, |bias| sum + bias[self.first + row]);
             }
         }

@@ -52,9 +52,7 @@ impl IsaKind {
             #[cfg(target_arch = "aarch64")]
             Self::Neon => std::arch::is_aarch64_feature_detected!("neon"),
             #[cfg(target_arch = "aarch64")]
-            Self::NeonDotprod => {
-                Self::Neon.detected() && std::arch::is_aarch64_feature_detected!("dotprod")
-            }
+            Self::NeonDotprod => Self::Neon.detected() && std::arch::is_aarch64_feature_detected!("dotprod"),
             _ => false,
         }
     }

@@ -28,7 +28,7 @@ mod neon;
 mod scalar;
 
 /// Tokens from which unpacking a panel pays.
-const MANY_TOKENS: usize = 8;
+const MANY_TOKENS: usize = 16;
 
 /// Weights of a task of `few`: small enough to share evenly, large enough that the memory streams.
 const TASK_BYTES: usize = 128 << 10;
@@ -212,28 +212,41 @@ impl<'a> Job<'a> {
         }
     }
 
+    /// Bias of the rows of a block that exist.
+    #[inline(always)]
+    fn bias(&self, block: usize) -> Option<&'a [f32]> {
+        self.bias.map(|bias| &bias[self.rows(block)])
+    }
+
+    /// Where one token's results of the rows of a block that exist go: at most 16.
+    ///
+    /// # Safety
+    /// No other thread may be using this block's results, and the last borrow of these must have ended.
+    #[inline(always)]
+    #[expect(clippy::mut_from_ref, reason = "threads write disjoint columns of the results")]
+    unsafe fn results(&self, token: usize, block: usize) -> &mut [f32] {
+        let rows = self.rows(block);
+        let start = token * self.weights.shape.rows + rows.start;
+        // SAFETY: the caller's promise.
+        unsafe { self.out.part(start..start + rows.len()) }
+    }
+
     /// Adds the bias to the sums of one token and block and writes those rows that exist.
     ///
     /// # Safety
-    /// No other thread may be writing this block's rows.
-    #[inline(always)]
+    /// No other thread may be using this block's results.
+    #[inline]
     unsafe fn finish(&self, token: usize, block: usize, sums: &[f32; BLOCK_ROWS]) {
-        let rows = self.weights.shape.rows;
-        let first = block * BLOCK_ROWS;
-        let end = rows.min(first + BLOCK_ROWS);
-        // SAFETY: the caller's promise.
-        let out = unsafe { self.out.row_part(token * rows + first..token * rows + end) };
-        let bias = self.bias.map(|bias| &bias[first..end]);
-        match (<&mut [f32; BLOCK_ROWS]>::try_from(&mut *out), bias) {
-            // Of a known length, this is a vector addition.
-            (Ok(out), Some(bias)) => *out = std::array::from_fn(|i| sums[i] + bias[i]),
-            (Ok(out), None) => *out = *sums,
-            (Err(_), bias) => {
-                for (i, out) in out.iter_mut().enumerate() {
-                    *out = bias.map_or(sums[i], |bias| sums[i] + bias[i]);
-                }
-            }
+        let bias = self.bias(block);
+        // SAFETY: the caller's promise; the borrow ends here.
+        for (i, out) in unsafe { self.results(token, block) }.iter_mut().enumerate() {
+            *out = bias.map_or(sums[i], |bias| sums[i] + bias[i]);
         }
+    }
+
+    #[inline(always)]
+    fn rows(&self, block: usize) -> Range<usize> {
+        block * BLOCK_ROWS..self.weights.shape.rows.min((block + 1) * BLOCK_ROWS)
     }
 }
 
@@ -244,7 +257,7 @@ struct Output<'a> {
     borrow: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: the only access is `row_part`, whose callers keep to disjoint ranges.
+// SAFETY: the only access is `part`, whose callers keep to disjoint ranges.
 unsafe impl Sync for Output<'_> {}
 
 impl<'a> Output<'a> {
@@ -256,7 +269,7 @@ impl<'a> Output<'a> {
     /// While the result lives, no other part may overlap `range`.
     #[inline(always)]
     #[expect(clippy::mut_from_ref, reason = "the caller keeps the parts disjoint")]
-    unsafe fn row_part(&self, range: Range<usize>) -> &mut [f32] {
+    unsafe fn part(&self, range: Range<usize>) -> &mut [f32] {
         assert!(range.start <= range.end && range.end <= self.len, "results {range:?} of {}", self.len);
         // SAFETY: within the borrowed slice by the check above, and nobody else's by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }

@@ -84,7 +84,7 @@ fn odd_shapes_give_the_bits_of_the_definition() {
                 for bits in BITS {
                     let matrix = random_matrix(&mut rng, RowBlockShape { rows, inputs, group, bits });
                     let bias = random_vector(&mut rng, rows);
-                    for tokens in [0, 1, 2, 7, 8, 9, 17] {
+                    for tokens in [0, 1, 2, 7, 8, 9, 17, 31] {
                         let x = random_vector(&mut rng, tokens * inputs);
                         check(&computes, &matrix, &x, tokens, Some(&bias));
                     }
@@ -118,7 +118,7 @@ fn extremes_neither_saturate_nor_overflow() {
                     matrix.scales.fill(scale);
                     for magnitude in [127.0, -127.0, 0.0, f32::MIN_POSITIVE, 1e-40, 1e-37, 4e-37, 3e38] {
                         check(&computes, &matrix, &[magnitude; 256], 1, None);
-                        check(&computes, &matrix, &[magnitude; 256 * 8], 8, None);
+                        check(&computes, &matrix, &[magnitude; 256 * 16], 16, None);
                     }
                 }
             }
@@ -202,8 +202,7 @@ fn memory_is_reused_for_another_shape() {
 
 #[test]
 fn a_matrix_of_another_length_is_refused() {
-    let shape =
-        RowBlockShape { rows: 16, inputs: 64, group: GroupSize::G64, bits: WeightBits::Four };
+    let shape = RowBlockShape { rows: 16, inputs: 64, group: GroupSize::G64, bits: WeightBits::Four };
     let error = RowBlocks::new(shape, &[0; 600]).unwrap_err().to_string();
     assert_eq!(error, "packed matrix of 600 bytes, expected 576");
     let huge = RowBlockShape { rows: usize::MAX, ..shape };

@@ -5,9 +5,7 @@
 
 use half::f16;
 
-use crate::row_block::{
-    BLOCK_ROWS, LINE_BYTES, LINE_INPUTS, QuantizedMatrix, RowBlockShape, WeightBits,
-};
+use crate::row_block::{BLOCK_ROWS, LINE_BYTES, LINE_INPUTS, QuantizedMatrix, RowBlockShape, WeightBits};
 
 /// Where one weight lies among the weights of a block: the byte, and the shift of its nibble.
 fn nibble(channel: usize, input: usize) -> (usize, u32) {

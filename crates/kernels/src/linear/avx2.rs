@@ -69,13 +69,18 @@ unsafe fn stream<const T: usize, const EIGHT: bool>(
     let (lines, low_lines) = (block.lines.as_chunks::<4>().0, block.low_lines.as_chunks::<4>().0);
     for (group, (scales, zeros)) in block.scales.iter().zip(block.zeros).enumerate() {
         let zeros = load_zeros(zeros);
-        let mut dot: [Pair<__m256i>; T] = std::array::from_fn(|t| minus_product(zeros, tokens[t].sums[group]));
+        let mut dot = [[_mm256_setzero_si256(); 2]; T];
+        for t in 0..T {
+            dot[t] = minus_product(zeros, tokens[t].sums[group]);
+        }
         let range = group * quads..(group + 1) * quads;
         for quad in range.clone() {
             add_quad(&mut dot, &lines[quad], std::array::from_fn(|t| &tokens[t].q[quad]));
         }
         if EIGHT {
-            dot = dot.map(|dot| dot.map(|dot| _mm256_slli_epi32::<4>(dot)));
+            for dot in dot.as_flattened_mut() {
+                *dot = _mm256_slli_epi32::<4>(*dot);
+            }
             for quad in range {
                 add_quad(&mut dot, &low_lines[quad], std::array::from_fn(|t| &tokens[t].q[quad]));
             }
@@ -90,7 +95,7 @@ unsafe fn stream<const T: usize, const EIGHT: bool>(
     }
     for (t, total) in total.into_iter().enumerate() {
         // SAFETY: the caller's promise.
-        unsafe { job.finish(first + t, index, &to_array(total)) };
+        unsafe { finish(job, first + t, index, total) };
     }
     T
 }
@@ -123,6 +128,23 @@ fn add_quad<const T: usize>(dot: &mut [Pair<__m256i>; T], lines: &[[u8; 64]; 4],
     }
 }
 
+/// Adds the bias and writes the rows that exist.
+///
+/// # Safety
+/// As [`few`].
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn finish(job: &Job<'_>, token: usize, block: usize, total: Pair<__m256>) {
+    let mut sums = [0.0; BLOCK_ROWS];
+    // SAFETY: room for 16 floats.
+    unsafe {
+        _mm256_storeu_ps(sums.as_mut_ptr(), total[0]);
+        _mm256_storeu_ps(sums.as_mut_ptr().add(8), total[1]);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { job.finish(token, block, &sums) };
+}
+
 /// `total + f32(dot) * (scales * x_scale)`, every operation rounded once.
 #[inline]
 #[target_feature(enable = "avx2")]
@@ -134,20 +156,24 @@ fn add_group(total: __m256, dot: __m256i, scales: __m256, x_scale: f32) -> __m25
 #[inline]
 #[target_feature(enable = "avx2")]
 fn minus_product(zeros: Pair<__m256i>, sum: i32) -> Pair<__m256i> {
-    zeros.map(|zeros| _mm256_mullo_epi32(zeros, _mm256_set1_epi32(-sum)))
+    let minus_sum = _mm256_set1_epi32(-sum);
+    [_mm256_mullo_epi32(zeros[0], minus_sum), _mm256_mullo_epi32(zeros[1], minus_sum)]
 }
 
 /// Scales of a group, as steps of a code.
 #[inline]
 #[target_feature(enable = "avx2,f16c")]
 fn load_scales<const EIGHT: bool>(scales: &[u8; 32]) -> Pair<__m256> {
-    let fraction = _mm256_set1_ps(if EIGHT { 1.0 / 16.0 } else { 1.0 });
-    let halves = scales.as_chunks::<16>().0;
-    [0, 1].map(|half| {
-        // SAFETY: 16 readable bytes.
-        let scales = _mm256_cvtph_ps(unsafe { _mm_loadu_si128(halves[half].as_ptr().cast()) });
-        if EIGHT { _mm256_mul_ps(scales, fraction) } else { scales }
-    })
+    // SAFETY: 32 readable bytes.
+    let [first, second] =
+        unsafe { [_mm_loadu_si128(scales.as_ptr().cast()), _mm_loadu_si128(scales.as_ptr().add(16).cast())] };
+    let scales = [_mm256_cvtph_ps(first), _mm256_cvtph_ps(second)];
+    if EIGHT {
+        let fraction = _mm256_set1_ps(1.0 / 16.0);
+        [_mm256_mul_ps(scales[0], fraction), _mm256_mul_ps(scales[1], fraction)]
+    } else {
+        scales
+    }
 }
 
 /// Zero points of a group, 32 bits each.
@@ -173,13 +199,6 @@ fn broadcast(word: &[i8; 4]) -> __m256i {
 fn load(codes: &[u8; 32]) -> __m256i {
     // SAFETY: 32 readable bytes.
     unsafe { _mm256_loadu_si256(codes.as_ptr().cast()) }
-}
-
-#[inline]
-#[target_feature(enable = "avx2")]
-fn to_array(v: Pair<__m256>) -> [f32; BLOCK_ROWS] {
-    // SAFETY: both are 16 plain floats.
-    unsafe { std::mem::transmute(v) }
 }
 
 #[inline(always)]

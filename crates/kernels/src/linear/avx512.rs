@@ -105,7 +105,7 @@ unsafe fn stream<const T: usize, const EIGHT: bool>(
     }
     for (t, total) in total.into_iter().enumerate() {
         // SAFETY: the caller's promise.
-        unsafe { job.finish(first + t, index, &to_array(total)) };
+        unsafe { finish(job, first + t, index, total) };
     }
     T
 }
@@ -141,7 +141,11 @@ pub(super) unsafe fn many(job: &Job<'_>, blocks: Range<usize>) {
         // A last block without a neighbor is its own, and its results are written once.
         let pair = [first, (first + 1).min(blocks.end - 1)];
         let sources = pair.map(|block| job.block(block));
-        if job.eight_bits() { panel.fill::<true>(&sources) } else { panel.fill::<false>(&sources) }
+        if job.eight_bits() {
+            panel.fill::<true>(&sources)
+        } else {
+            panel.fill::<false>(&sources)
+        }
         let mut token = 0;
         while token < job.tokens() {
             // SAFETY: the caller's promise.
@@ -172,11 +176,8 @@ impl Panel {
                 for l in 0..4 {
                     prefetch(quads[quad][l].as_ptr());
                     let line = load(&quads[quad][l]);
-                    let codes = if EIGHT {
-                        unpack_eight(line, load(&low_quads[quad][l]))
-                    } else {
-                        unpack_four(line)
-                    };
+                    let codes =
+                        if EIGHT { unpack_eight(line, load(&low_quads[quad][l])) } else { unpack_four(line) };
                     out[2 * l][b] = Line::from(codes[0]);
                     out[2 * l + 1][b] = Line::from(codes[1]);
                 }
@@ -200,7 +201,7 @@ impl Panel {
         let quads = job.quads();
         for (group, (scales, zeros)) in self.scales.iter().zip(&self.zeros).enumerate() {
             let mut dot = [[_mm512_setzero_si512(); 2]; T];
-            let zeros = zeros.each_ref().map(|line| load(&line.0));
+            let zeros = [load(&zeros[0].0), load(&zeros[1].0)];
             for t in 0..T {
                 let sum = tokens[t].sums[group];
                 dot[t] = [minus_product(zeros[0], sum), minus_product(zeros[1], sum)];
@@ -216,7 +217,7 @@ impl Panel {
                     }
                 }
             }
-            let scales = scales.each_ref().map(|line| _mm512_castsi512_ps(load(&line.0)));
+            let scales = [_mm512_castsi512_ps(load(&scales[0].0)), _mm512_castsi512_ps(load(&scales[1].0))];
             for t in 0..T {
                 for b in 0..2 {
                     total[t][b] = add_group(total[t][b], dot[t][b], scales[b], tokens[t].scales[group]);
@@ -226,7 +227,7 @@ impl Panel {
         for (t, total) in total.into_iter().enumerate() {
             for (block, total) in pair.into_iter().zip(total) {
                 // SAFETY: the caller's promise.
-                unsafe { job.finish(first + t, block, &to_array(total)) };
+                unsafe { finish(job, first + t, block, total) };
             }
         }
         T
@@ -239,6 +240,25 @@ impl From<__m512i> for Line {
         // SAFETY: both are 64 plain bytes.
         unsafe { std::mem::transmute(v) }
     }
+}
+
+/// Adds the bias and writes the rows that exist.
+///
+/// # Safety
+/// As [`few`].
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn finish(job: &Job<'_>, token: usize, block: usize, total: __m512) {
+    // SAFETY: the caller's promise; the borrow ends with this function.
+    let out = unsafe { job.results(token, block) };
+    let mask = u16::MAX >> (BLOCK_ROWS - out.len());
+    let total = match job.bias(block) {
+        // SAFETY: the bias has a value for every set bit of the mask.
+        Some(bias) => _mm512_add_ps(total, unsafe { _mm512_maskz_loadu_ps(mask, bias.as_ptr()) }),
+        None => total,
+    };
+    // SAFETY: the results have room for every set bit of the mask.
+    unsafe { _mm512_mask_storeu_ps(out.as_mut_ptr(), mask, total) };
 }
 
 /// `total + f32(dot) * (scales * x_scale)`, every operation rounded once.
@@ -309,13 +329,6 @@ fn broadcast(word: &[i8; 4]) -> __m512i {
 fn load(line: &[u8; 64]) -> __m512i {
     // SAFETY: 64 readable bytes.
     unsafe { _mm512_loadu_si512(line.as_ptr().cast()) }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn to_array(v: __m512) -> [f32; BLOCK_ROWS] {
-    // SAFETY: both are 16 plain floats.
-    unsafe { std::mem::transmute(v) }
 }
 
 /// Eight words of four inputs.

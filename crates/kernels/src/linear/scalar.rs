@@ -62,7 +62,8 @@ fn add_line(dot: &mut [i32; BLOCK_ROWS], line: &[u8; 64], q: &[i8; 8], unit: i32
     for (dot, codes) in dot.iter_mut().zip(line.as_chunks::<4>().0) {
         let mut sum = 0;
         for j in 0..4 {
-            sum += i32::from(codes[j] & 15) * i32::from(q[j]) + i32::from(codes[j] >> 4) * i32::from(q[4 + j]);
+            sum +=
+                i32::from(codes[j] & 15) * i32::from(q[j]) + i32::from(codes[j] >> 4) * i32::from(q[4 + j]);
         }
         *dot += unit * sum;
     }

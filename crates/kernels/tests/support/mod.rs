@@ -12,7 +12,7 @@ pub struct Rng(Pcg32);
 impl Rng {
     /// The same numbers for the same seed.
     pub fn new(seed: u64) -> Self {
-        Self(Pcg32::new(seed, 0xa02b_dbf7_bb3c_0a7))
+        Self(Pcg32::new(seed, 0x0a02_bdbf_7bb3_c0a7))
     }
 
     /// 32 random bits.
