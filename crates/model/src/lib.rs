@@ -2,7 +2,8 @@
 //!
 //! Everything read here is checked at the edge, with messages that name the file, what was expected, what was
 //! found and what to do; the rest of the program may trust what this crate hands out. It does no arithmetic on
-//! activations, and it is no downloader.
+//! activations, and it is no downloader. Mapping files is its only unsafe code.
+#![deny(unsafe_code)]
 
 pub mod checkpoint;
 pub mod config;

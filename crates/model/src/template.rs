@@ -49,6 +49,7 @@ impl ChatTemplate {
             .collect();
         let mut environment = python::environment();
         for (name, source) in sources {
+            let source = python::without_generation_tags(&source);
             environment.add_template_owned(name, source).map_err(|e| template_error(describe(&e)))?;
         }
         Ok(Some(ChatTemplate { environment, special_tokens }))

@@ -125,6 +125,7 @@ fn the_environment_is_hugging_faces() {
             "2",
         ),
         ("{{ messages[::-1][0].role }}", "assistant"),
+        ("a {%- generation -%}  b\n{% endgeneration %}\nc {% if true %}d{% endif %}", "ab\nc d"),
     ];
     let messages = json!([
         {"role": "user", "content": "  hello <b> & 'c'", "x": [1, 2.0, null, true]},

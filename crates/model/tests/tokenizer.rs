@@ -120,6 +120,13 @@ fn llama_kind_tokenizers_give_the_reference_texts() {
 static BYTE_LEVEL: LazyLock<Tokenizer> = LazyLock::new(|| from_json(&byte_level_tokenizer(), None).unwrap());
 static LLAMA: LazyLock<Tokenizer> = LazyLock::new(|| from_json(&llama_tokenizer(), None).unwrap());
 
+/// The byte-level decoder as a part of a sequence.
+static NESTED: LazyLock<Tokenizer> = LazyLock::new(|| {
+    let mut json = byte_level_tokenizer();
+    json["decoder"] = json!({"type": "Sequence", "decoders": [json["decoder"], {"type": "Fuse"}]});
+    from_json(&json, None).unwrap()
+});
+
 fn from_json(json: &Value, config: Option<Value>) -> edgewen_model::Result<Tokenizer> {
     Tokenizer::from_files(&TokenizerFiles {
         tokenizer_json: json.to_string().into_bytes(),
@@ -156,7 +163,7 @@ fn llama_tokenizer() -> Value {
 proptest! {
     #[test]
     fn streaming_any_ids_equals_decoding_them(ids in prop::collection::vec(0u32..270, 0..40), skip: bool) {
-        for tokenizer in [&*BYTE_LEVEL, &*LLAMA] {
+        for tokenizer in [&*BYTE_LEVEL, &*LLAMA, &*NESTED] {
             prop_assert_eq!(streamed(tokenizer, &ids, skip), tokenizer.decode(&ids, skip).unwrap());
         }
     }

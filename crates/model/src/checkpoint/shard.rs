@@ -24,6 +24,7 @@ pub(super) struct Shard {
 
 impl Shard {
     /// Maps the file and checks its header. No weight is read.
+    #[allow(unsafe_code, reason = "memory mapping")]
     pub(super) fn open(path: &Path) -> Result<Shard> {
         let file = File::open(path).map_err(|e| Error::io("open", path, e))?;
         let length = file.metadata().map_err(|e| Error::io("read", path, e))?.len();
@@ -74,6 +75,7 @@ impl Shard {
     }
 
     /// Lets the kernel drop the pages that have been read.
+    #[allow(unsafe_code, reason = "advice about the mapping")]
     pub(super) fn release(&self) {
         #[cfg(unix)]
         {

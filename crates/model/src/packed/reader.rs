@@ -41,6 +41,7 @@ enum Data {
 
 impl PackedFile {
     /// Maps and checks a file. Tensor values are not read; see [`PackedFile::verify`].
+    #[allow(unsafe_code, reason = "memory mapping")]
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|e| Error::io("open", path, e))?;
         let length = file.metadata().map_err(|e| Error::io("read", path, e))?.len();

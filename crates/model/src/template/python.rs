@@ -22,6 +22,25 @@ pub(super) fn environment() -> Environment<'static> {
     environment
 }
 
+/// Replaces transformers' `{% generation %}` (it marks the assistant's text for training, and prints its body as it is)
+/// by a condition that always holds.
+pub(super) fn without_generation_tags(source: &str) -> String {
+    let mut text = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some((before, after)) = rest.split_once("{%") {
+        let Some((tag, behind)) = after.split_once("%}") else { break };
+        let name = tag.trim_start_matches(['-', '+']).trim_end_matches(['-', '+']).trim();
+        let tag = match name {
+            "generation" => tag.replacen(name, "if true", 1),
+            "endgeneration" => tag.replacen(name, "endif", 1),
+            _ => tag.to_owned(),
+        };
+        text += &format!("{before}{{%{tag}%}}");
+        rest = behind;
+    }
+    text + rest
+}
+
 /// `{{ value }}`: Python spells three constants with a capital.
 fn print(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
     match value.kind() {

@@ -27,6 +27,13 @@ enum State {
     Window { done: Vec<String>, pending: Vec<String> },
 }
 
+/// Whether more pieces may follow.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tail {
+    Open,
+    Final,
+}
+
 impl Detokenizer {
     pub(super) fn new(inner: Arc<Inner>, skip_special: bool) -> Self {
         let state = match inner.tokenizer.get_decoder() {
@@ -51,7 +58,7 @@ impl Detokenizer {
                 // A run of byte tokens is valid or invalid as a whole, so it must have ended.
                 let open = is_byte_token(&piece);
                 pending.push(piece);
-                if open { None } else { self.advance() }
+                if open { None } else { self.advance(Tail::Open) }
             }
         }
     }
@@ -61,12 +68,12 @@ impl Detokenizer {
         match &mut self.state {
             State::Bytes(held) if held.is_empty() => None,
             State::Bytes(held) => Some(String::from_utf8_lossy(&std::mem::take(held)).into_owned()),
-            State::Window { .. } => self.advance(),
+            State::Window { .. } => self.advance(Tail::Final),
         }
     }
 
-    /// The text that the pending pieces add.
-    fn advance(&mut self) -> Option<String> {
+    /// The text that the pending pieces add, if it is certain.
+    fn advance(&mut self, tail: Tail) -> Option<String> {
         let State::Window { done, pending } = &mut self.state else { return None };
         if pending.is_empty() {
             return None;
@@ -75,7 +82,8 @@ impl Detokenizer {
         let window: Vec<String> = done.iter().chain(pending.iter()).cloned().collect();
         let text = self.inner.join(window);
         let new = text.get(before.len()..).unwrap_or_default();
-        if new.is_empty() {
+        // A byte-level decoder within a sequence writes U+FFFD for a character that the next piece may complete.
+        if new.is_empty() || (tail == Tail::Open && new.ends_with('\u{fffd}')) {
             return None;
         }
         let new = new.to_owned();
