@@ -79,7 +79,7 @@ pub struct TensorPlan {
     pub name: String,
     /// How it is stored.
     pub kind: TensorKind,
-    /// [rows, inputs] or [n].
+    /// `[rows, inputs]` or `[n]`.
     pub shape: Vec<usize>,
 }
 
@@ -91,7 +91,7 @@ pub struct TensorEntry {
     pub name: String,
     /// How it is stored.
     pub kind: TensorKind,
-    /// [rows, inputs] or [n].
+    /// `[rows, inputs]` or `[n]`.
     pub shape: Vec<usize>,
     /// First byte in the file, a multiple of 4096.
     pub offset: u64,
