@@ -20,7 +20,7 @@ fn every_method_group_and_head_gives_a_file_that_runs() {
     ] {
         let output = format!("{method}-{group}-{head}.ewn");
         let flags =
-            ["--method", method, "--group", group, "--head", head, "--calibration-tokens", "256", "--json"];
+            ["--method", method, "--group", group, "--head", head, "--calibration-tokens", "512", "--json"];
         let json = scratch.run(&[&["quantize", "c", "-o", &output], &flags[..]].concat()).succeeds().json();
         let bytes = std::fs::metadata(scratch.path(&output)).unwrap().len();
         assert_eq!(json["file_bytes"], bytes);
@@ -37,7 +37,7 @@ fn quantizing_twice_gives_the_same_bytes() {
     let scratch = Scratch::new();
     scratch.checkpoint("c", &TinySpec::default());
     for (output, threads) in [("a.ewn", "1"), ("b.ewn", "2")] {
-        let flags = ["--calibration-tokens", "256", "--threads", threads];
+        let flags = ["--calibration-tokens", "512", "--threads", threads];
         scratch.run(&[&["quantize", "c", "-o", output], &flags[..]].concat()).succeeds();
     }
     assert!(std::fs::read(scratch.path("a.ewn")).unwrap() == std::fs::read(scratch.path("b.ewn")).unwrap());
@@ -60,8 +60,8 @@ fn an_existing_file_is_replaced_only_with_force() {
 fn the_report_tells_the_error_of_each_matrix() {
     let scratch = Scratch::new();
     scratch.checkpoint("c", &TinySpec::default());
-    scratch.write("text.txt", "The quick brown fox jumps over the lazy dog. ".repeat(20));
-    let flags = ["--calibration", "text.txt", "--calibration-tokens", "256", "--report", "r.json"];
+    scratch.write("text.txt", "The quick brown fox jumps over the lazy dog. ".repeat(40));
+    let flags = ["--calibration", "text.txt", "--calibration-tokens", "512", "--report", "r.json"];
     scratch.run(&[&["quantize", "c", "-o", "x.ewn"], &flags[..]].concat()).succeeds();
     let text = std::fs::read_to_string(scratch.path("r.json")).unwrap();
     let report: serde_json::Value = serde_json::from_str(&text).unwrap();

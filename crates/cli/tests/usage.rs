@@ -80,7 +80,7 @@ fn flags_can_be_set_in_the_environment_and_the_command_line_wins() {
 fn a_closed_pipe_is_no_error() {
     let scratch = Scratch::new();
     for arguments in [
-        &["generate", "Once upon a time", "--ignore-eos", "-n", "400"][..],
+        &["generate", "Once upon a time", "--seed", "1", "--ignore-eos", "-n", "400"][..],
         &["inspect", "demo"],
         &["inspect", "demo", "--json"],
         &["tokenize", "some text"],

@@ -44,7 +44,7 @@ fn generate_reads_the_prompt_from_argument_file_or_pipe() {
     assert_eq!(run(&["generate", "--prompt-file", "p.txt"], b""), expected);
     assert_eq!(run(&["generate"], b"Once upon a time\n"), expected);
     assert_eq!(run(&["generate", "-"], b"Once upon a time\r\n"), expected);
-    assert_eq!(run(&["generate", "--no-stream", "--", "Once upon a time"], b""), expected);
+    assert_eq!(run(&["generate", "--no-stream", "Once upon a time"], b""), expected);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::io::{self, BufRead, IsTerminal};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
-use edgewen_engine::{FinishReason, GenerateOptions, Session, StopOptions};
+use edgewen_engine::{FinishReason, GenerateOptions, Generated, Session, StopOptions};
 use edgewen_model::{ChatTemplate, Tokenizer};
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
@@ -100,35 +100,36 @@ impl Chat {
     ) -> anyhow::Result<()> {
         let before = self.messages.len();
         self.messages.push(json!({"role": "user", "content": message}));
-        let answered = self.generate(session, options, cancel);
-        match answered {
-            Ok(text) => self.messages.push(json!({"role": "assistant", "content": text})),
+        let answer = match self.generate(session, options, cancel) {
+            Ok(answer) => answer,
             Err(error) => {
                 self.messages.truncate(before);
                 return Err(error);
             }
+        };
+        self.messages.push(json!({"role": "assistant", "content": answer.text}));
+        output::text_out("\n")?;
+        if answer.finish_reason == FinishReason::Length {
+            output::note("the answer ends here for lack of room (see --max-tokens and --context)");
         }
-        output::text_out("\n")
+        Ok(())
     }
 
     fn generate(
-        &mut self,
+        &self,
         session: &mut Session<'_>,
         options: &GenerateOptions,
         cancel: &AtomicBool,
-    ) -> anyhow::Result<String> {
+    ) -> anyhow::Result<Generated> {
         let text = self.template.render(&self.messages, None, true)?;
         let ids = self.tokenizer.encode(&text, false)?;
         let mut written = Ok(());
-        let result = session.generate(&ids, options, cancel, &mut |piece| {
+        let answer = session.generate(&ids, options, cancel, &mut |piece| {
             written = output::text_out(piece);
             written.is_ok()
         })?;
         written?;
-        if result.finish_reason == FinishReason::Length {
-            output::note("the answer ends here for lack of room (see --max-tokens and --context)");
-        }
-        Ok(result.text)
+        Ok(answer)
     }
 }
 
