@@ -1,0 +1,184 @@
+//! The embedding and the output head: a quarter of a small model, in four, eight or sixteen bits.
+
+use crate::apply::{ClipBlocks, Plan, apply, sizes};
+use crate::gram::Gram;
+use crate::matrix::{Fused, Metric};
+use crate::output::{EMBEDDING, HEAD, Output};
+use crate::quantizer::Meter;
+use crate::report::{Measure, TensorReport};
+use crate::search::{CANDIDATES, Scaling, plain_errors, search};
+use crate::{Error, HeadBits, QuantizeOptions, Result};
+use edgewen_engine::Norm;
+use edgewen_layout::WeightBits;
+use edgewen_model::{Checkpoint, Dtype};
+use half::f16;
+use rayon::ThreadPool;
+
+/// Rows of an untied head on which its scales are searched.
+const SAMPLE: usize = 8192;
+
+/// Rows converted at a time.
+const ROWS_PER_STEP: usize = 4096;
+
+/// Writes `embed`, `head` where there is one, and `final_norm`. `gram` is that of the head's inputs, if AWQ.
+pub(crate) fn write_head(
+    checkpoint: &Checkpoint,
+    options: &QuantizeOptions,
+    gram: Option<&Gram>,
+    workers: &ThreadPool,
+    output: &mut Output<'_>,
+    meter: &mut Meter<'_>,
+) -> Result<()> {
+    let tied = checkpoint.config().tie_word_embeddings;
+    meter.tick(0.0, "embedding")?;
+    if options.head == HeadBits::Sixteen {
+        write_dense(checkpoint, EMBEDDING, "embed", output, meter)?;
+        if !tied {
+            write_dense(checkpoint, HEAD, "head", output, meter)?;
+        }
+        return output.write_norm(Norm::Final, None);
+    }
+    let bits = if options.head == HeadBits::Four { WeightBits::Four } else { WeightBits::Eight };
+    let mut job = Job { options, bits, workers, output, meter };
+    let embedding = Fused::read(checkpoint, "embed".into(), &[(EMBEDDING.into(), true)], options.group)?;
+    checkpoint.release();
+    if tied {
+        // Its rows are read both as inputs and as the head's weights: both count for the clipping.
+        job.write(&embedding, gram, 1.0, Scaling::default())?;
+        return output.write_norm(Norm::Final, None);
+    }
+    job.write(&embedding, None, 0.0, Scaling::default())?;
+    drop(embedding);
+    let head = Fused::read(checkpoint, "head".into(), &[(HEAD.into(), true)], options.group)?;
+    checkpoint.release();
+    let scaling = match gram {
+        Some(gram) if bits == WeightBits::Four => job.scales(&head, gram)?,
+        _ => Scaling::default(),
+    };
+    let used = job.write(&head, gram, 0.0, scaling)?;
+    output.write_norm(Norm::Final, used.scales.as_deref())
+}
+
+/// What quantizing an embedding or a head needs.
+struct Job<'a, 'b, 'c> {
+    options: &'a QuantizeOptions,
+    bits: WeightBits,
+    workers: &'a ThreadPool,
+    output: &'a mut Output<'b>,
+    meter: &'a mut Meter<'c>,
+}
+
+impl Job<'_, '_, '_> {
+    /// The best scales for a head, by a sample of its rows.
+    fn scales(&mut self, head: &Fused, gram: &Gram) -> Result<Scaling> {
+        let step = head.rows().div_ceil(SAMPLE);
+        let rows = head.weights.chunks_exact(head.inputs).step_by(step);
+        let mut sample = Fused { weights: rows.flatten().copied().collect(), ..head.clone_names() };
+        sample.parts[0].rows = 0..sample.weights.len() / sample.inputs;
+        let work = sample.weights.len() as f64 * head.inputs as f64 / 2.0;
+        let meter = &mut *self.meter;
+        let mut tick = || meter.tick(work, "output head");
+        Ok(search(&sample, gram, self.workers, &mut tick)?.scaling)
+    }
+
+    /// Rounds and writes a matrix, with the scales if they make it better than plain rounding. Returns those used.
+    fn write(
+        &mut self,
+        fused: &Fused,
+        gram: Option<&Gram>,
+        weight_share: f32,
+        scaling: Scaling,
+    ) -> Result<Scaling> {
+        let metric = gram.map_or(Metric::Weight, Metric::Output);
+        let four = self.bits == WeightBits::Four;
+        let blocks = gram.filter(|_| four).map(|g| ClipBlocks::new(g, self.options.group.get(), weight_share));
+        let apply_with = |scales: Option<&[f32]>, clip: Option<&ClipBlocks>| {
+            let plan = Plan { bits: self.bits, scales, row_factors: None, metric, clip };
+            self.workers.install(|| apply(fused, &plan))
+        };
+        let plain = match four {
+            true => self.workers.install(|| plain_errors(fused, metric))?,
+            false => apply_with(None, None)?.errors,
+        };
+        self.meter.tick(0.3 * head_work(fused), &fused.packed)?;
+        let mut used = scaling;
+        let mut rounded = apply_with(used.scales.as_deref(), blocks.as_ref());
+        let worse = rounded.as_ref().map_or(true, |rounded| rounded.errors[0] > plain[0]);
+        if used.scales.is_some() && worse {
+            used = Scaling::default();
+            rounded = apply_with(None, blocks.as_ref());
+        }
+        let rounded = rounded?;
+        let sizes = self.workers.install(|| sizes(fused, metric));
+        self.output.write_matrix(fused, &rounded, &plain, &sizes, &used, metric)?;
+        self.meter.tick(0.7 * head_work(fused), &fused.packed)?;
+        Ok(used)
+    }
+}
+
+fn head_work(fused: &Fused) -> f64 {
+    fused.weights.len() as f64 * (2 * fused.inputs) as f64
+}
+
+/// Multiplications that [`write_head`] will report.
+pub(crate) fn work(checkpoint: &Checkpoint, options: &QuantizeOptions) -> f64 {
+    let config = checkpoint.config();
+    let (rows, inputs) = (config.vocab_size as f64, config.hidden_size as f64);
+    let matrices = if config.tie_word_embeddings { 1.0 } else { 2.0 };
+    let sample = rows / (rows / SAMPLE as f64).ceil();
+    let searched = !config.tie_word_embeddings
+        && options.head == HeadBits::Four
+        && options.method == crate::Method::Awq;
+    let search = if searched { CANDIDATES as f64 * sample * inputs * inputs / 2.0 } else { 0.0 };
+    matrices * 2.0 * rows * inputs * inputs + search
+}
+
+/// Writes a matrix with 16 bits: as it is, or from f32 as f16.
+fn write_dense(
+    checkpoint: &Checkpoint,
+    name: &str,
+    packed: &str,
+    output: &mut Output<'_>,
+    meter: &mut Meter<'_>,
+) -> Result<()> {
+    let tensor = checkpoint.tensor(name)?;
+    let (rows, inputs) = (tensor.shape[0], tensor.shape[1]);
+    let mut halves = Vec::new();
+    let mut values = Vec::new();
+    let (mut error, mut size) = (0.0, 0.0);
+    for first in (0..rows).step_by(ROWS_PER_STEP) {
+        let count = ROWS_PER_STEP.min(rows - first);
+        // Also what finds NaN and infinity in the tensors that are copied.
+        tensor.rows_to_f32(first..first + count, &mut values)?;
+        if tensor.dtype == Dtype::F32 {
+            for (index, &value) in values.iter().enumerate() {
+                let half = f16::from_f32(value);
+                if !half.is_finite() {
+                    return Err(Error::TooLarge { tensor: name.into(), row: first + index / inputs, value });
+                }
+                error += (half.to_f64() - f64::from(value)).powi(2);
+                size += f64::from(value).powi(2);
+                halves.extend_from_slice(&half.to_le_bytes());
+            }
+        }
+        meter.tick(2.0 * (values.len() * inputs) as f64, packed)?;
+    }
+    let bytes = if tensor.dtype == Dtype::F32 { &halves } else { tensor.bytes };
+    output.writer.write(packed, bytes)?;
+    checkpoint.release();
+    let relative = if size > 0.0 { error / size } else { 0.0 };
+    output.tensors.push(TensorReport {
+        name: name.to_owned(),
+        packed_as: packed.to_owned(),
+        bits: 16,
+        elements: (rows * inputs) as u64,
+        bytes: bytes.len() as u64,
+        measure: Measure::Weight,
+        error_rtn: relative,
+        error: relative,
+        alpha: 0.0,
+        duo: false,
+        clipped: 0.0,
+    });
+    Ok(())
+}

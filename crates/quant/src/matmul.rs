@@ -1,0 +1,102 @@
+//! A safe front of the `gemm` crate: f32 matrix product over checked views.
+//!
+//! Each call runs on one thread; callers split the work into pieces whose size does not depend on the number of
+//! threads, so that results do not either.
+
+/// A matrix in a slice, with any strides.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct View<'a> {
+    data: &'a [f32],
+    rows: usize,
+    cols: usize,
+    row_stride: usize,
+    col_stride: usize,
+}
+
+impl<'a> View<'a> {
+    /// [rows, cols], row-major, a row starting every `stride` elements.
+    pub(crate) fn new(data: &'a [f32], rows: usize, cols: usize, stride: usize) -> Self {
+        let view = View { data, rows, cols, row_stride: stride, col_stride: 1 };
+        let end = match (rows, cols) {
+            (0, _) | (_, 0) => 0,
+            _ => (rows - 1) * stride + cols,
+        };
+        assert!(end <= data.len(), "a view of [{rows}, {cols}] by {stride} needs {end} of {}", data.len());
+        view
+    }
+
+    /// The transpose.
+    pub(crate) fn t(self) -> Self {
+        View {
+            rows: self.cols,
+            cols: self.rows,
+            row_stride: self.col_stride,
+            col_stride: self.row_stride,
+            ..self
+        }
+    }
+}
+
+/// `out` [rows of a, cols of b], row-major by `stride`, becomes `a b`.
+pub(crate) fn matmul(a: View<'_>, b: View<'_>, out: &mut [f32], stride: usize) {
+    let (m, n, k) = (a.rows, b.cols, a.cols);
+    assert_eq!(k, b.rows, "inner dimensions agree");
+    assert!(n <= stride && View::new(out, m, n, stride).rows == m);
+    if m == 0 || n == 0 {
+        return;
+    }
+    #[allow(unsafe_code)]
+    // SAFETY: `View::new` has checked that every element of the three matrices lies in its slice; `out` is borrowed
+    // mutably, so it overlaps neither input, and its rows do not overlap each other (n <= stride). Strides of slices
+    // fit isize.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out.as_mut_ptr(),
+            1,
+            stride as isize,
+            false,
+            a.data.as_ptr(),
+            a.col_stride as isize,
+            a.row_stride as isize,
+            b.data.as_ptr(),
+            b.col_stride as isize,
+            b.row_stride as isize,
+            0.0f32,
+            1.0f32,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equals_the_plain_sum() {
+        for (m, n, k) in [(1, 1, 1), (3, 5, 7), (17, 33, 65), (4, 4, 0)] {
+            let a: Vec<f32> = (0..m * k).map(|i| (i * 7 % 11) as f32 - 5.0).collect();
+            let b: Vec<f32> = (0..n * k).map(|i| (i * 5 % 13) as f32 - 6.0).collect();
+            let mut out = vec![f32::NAN; m * (n + 2)];
+            matmul(View::new(&a, m, k, k), View::new(&b, n, k, k).t(), &mut out, n + 2);
+            for i in 0..m {
+                for j in 0..n {
+                    let expected: f32 = (0..k).map(|l| a[i * k + l] * b[j * k + l]).sum();
+                    assert_eq!(out[i * (n + 2) + j], expected, "[{m}, {n}, {k}] at {i}, {j}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "needs")]
+    fn refuses_a_view_outside_its_slice() {
+        View::new(&[0.0; 5], 2, 3, 3);
+    }
+}
