@@ -69,6 +69,24 @@ fn wnli_prompts_are_rendered_like_transformers_does() {
 }
 
 #[test]
+fn templates_of_all_kinds_are_rendered_like_transformers_does() {
+    let cases: Vec<Value> = serde_json::from_str(include_str!("data/templates.json")).unwrap();
+    assert!(cases.len() > 20);
+    for case in cases {
+        let template = match case["template"].as_str() {
+            Some(source) => template(source),
+            None => {
+                let Some(dir) = shared("data/third-party/tokenizer") else { continue };
+                ChatTemplate::from_files(&TokenizerFiles::from_dir(&dir).unwrap()).unwrap().unwrap()
+            }
+        };
+        let tools = Some(&case["tools"]).filter(|tools| !tools.is_null());
+        let text = template.render(case["messages"].as_array().unwrap(), tools, true).unwrap();
+        assert_eq!(text, case["text"].as_str().unwrap(), "{}", case["name"]);
+    }
+}
+
+#[test]
 fn tools_and_calls_are_written_like_json_dumps() {
     let Some(dir) = shared("data/third-party/tokenizer") else { return };
     let template = ChatTemplate::from_files(&TokenizerFiles::from_dir(&dir).unwrap()).unwrap().unwrap();

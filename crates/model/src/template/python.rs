@@ -41,11 +41,15 @@ pub(super) fn without_generation_tags(source: &str) -> String {
     text + rest
 }
 
-/// `{{ value }}`: Python spells three constants with a capital.
+/// `{{ value }}`: Python spells three constants with a capital, and large floats with an exponent.
 fn print(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
     match value.kind() {
         ValueKind::None => out.write_str("None").map_err(Error::from),
         ValueKind::Bool => out.write_str(if value.is_true() { "True" } else { "False" }).map_err(Error::from),
+        ValueKind::Number if !value.is_integer() => {
+            let number = f64::try_from(value.clone())?;
+            out.write_str(&float_repr(number)).map_err(Error::from)
+        }
         _ => minijinja::escape_formatter(out, state, value),
     }
 }
@@ -151,6 +155,9 @@ impl Formatter for Python<'_> {
 
 /// `repr(float)`: the shortest digits that read back the same, with an exponent below 1e-4 and from 1e16 on.
 fn float_repr(value: f64) -> String {
+    if !value.is_finite() {
+        return value.to_string().to_lowercase();
+    }
     let scientific = format!("{value:e}");
     let (digits, exponent) = scientific.split_once('e').expect("`{:e}` writes an exponent");
     let exponent: i32 = exponent.parse().expect("`{:e}` writes a whole exponent");
