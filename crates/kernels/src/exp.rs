@@ -1,7 +1,7 @@
 //! The exponential function, the same bits on every machine.
 //!
 //! `x = n ln 2 + r`, `|r| <= ln 2 / 2`, and `e^x = 2^n e^r` with a polynomial for `e^r`; the platform's own libm is
-//! never called. The result is at most 1.3 ULP from the true value; results that would be subnormal (below 2^-126,
+//! never called. The result is less than 1 ULP from the true value; results that would be subnormal (below 2^-126,
 //! `x < -87.33654`) are zero, and those above the greatest `f32` (`x > 88.72283`) are infinite.
 
 use crate::simd::Simd;

@@ -49,7 +49,7 @@ fn exp_is_within_its_stated_error() {
         }
     }
     println!("exp: at most {worst:.3} ULP, at {at}");
-    assert!(worst <= 1.3, "{worst} ULP at {at}");
+    assert!(worst < 1.0, "{worst} ULP at {at}");
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn exp_does_not_decrease() {
         for _ in 0..20_000 {
             let next =
                 if x < 0.0 { f32::from_bits(x.to_bits() - 1) } else { f32::from_bits(x.to_bits() + 1) };
-            // An error of less than 1.5 ULP cannot promise strict order, only that nothing jumps.
+            // An error of up to 1 ULP cannot promise strict order, only that nothing jumps.
             assert!(f64::from(exp(next)) >= f64::from(exp(x)) * (1.0 - 2.4e-7), "exp at {x} and {next}");
             x = next;
         }
@@ -116,7 +116,7 @@ fn silu_mul_is_close_to_f64() {
             for (row, out) in gate_up.chunks(2 * n).zip(result.chunks(n)) {
                 for i in 0..n {
                     let (g, up) = (f64::from(row[i]), f64::from(row[n + i]));
-                    // exp 1.3 ULP, then three roundings of half an ULP and one product.
+                    // exp 1 ULP, then three roundings of half an ULP and one product.
                     assert_close(out[i], g / (1.0 + (-g).exp()) * up, 4e-7, 0.0);
                 }
             }

@@ -148,6 +148,21 @@ fn instruction_sets_and_threads_do_not_show() {
 }
 
 #[test]
+fn every_machine_has_the_same_bits() {
+    // FNV-1a over the bits, as an x86-64 and an AArch64 machine both compute them.
+    for (kv_type, expected) in [(KvType::F16, 0x60c1_ef27_3400_69c8), (KvType::Int8, 0xba8e_b6c9_2da8_b891)] {
+        let case = Case::new(14, 2, 64, 70);
+        let compute = Compute::new(Isa::best(), 2);
+        let result = case.attend(&compute, &case.cache(&compute, kv_type), 0, case.tokens);
+        let bytes = result.iter().flat_map(|x| x.to_bits().to_le_bytes());
+        let hash = bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+        });
+        assert_eq!(hash, expected, "{kv_type:?}: {hash:#x}");
+    }
+}
+
+#[test]
 fn neither_the_queries_at_once_nor_the_pieces_appended_show() {
     for case in Case::all() {
         for kv_type in TYPES {
