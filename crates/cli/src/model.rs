@@ -25,9 +25,9 @@ static DEMO: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../fixtures/demo/d
 /// A model that is open but not yet running.
 pub enum Source {
     /// A packed file, or the built-in one.
-    Packed(PackedFile),
+    Packed(Arc<PackedFile>),
     /// A checkpoint directory.
-    Checkpoint(Checkpoint),
+    Checkpoint(Arc<Checkpoint>),
 }
 
 impl Source {
@@ -35,11 +35,11 @@ impl Source {
     pub fn open(model: &str) -> anyhow::Result<Self> {
         let path = Path::new(model);
         if model == DEMO_NAME {
-            Ok(Source::Packed(PackedFile::from_static(&DEMO.0, DEMO_NAME)?))
+            Ok(Source::Packed(Arc::new(PackedFile::from_static(&DEMO.0, DEMO_NAME)?)))
         } else if path.is_dir() {
-            Ok(Source::Checkpoint(Checkpoint::open(path)?))
+            Ok(Source::Checkpoint(Arc::new(Checkpoint::open(path)?)))
         } else if path.exists() {
-            Ok(Source::Packed(PackedFile::open(path)?))
+            Ok(Source::Packed(Arc::new(PackedFile::open(path)?)))
         } else {
             bail!(
                 "there is no model `{model}`: give a packed file (.ewn), a checkpoint directory, or the word \
@@ -155,7 +155,7 @@ fn context_of(wanted: Option<usize>, config: &Config) -> anyhow::Result<usize> {
 }
 
 fn packed(
-    file: PackedFile,
+    file: Arc<PackedFile>,
     isa: Isa,
     threads: usize,
     arguments: &ContextArgs,
@@ -173,7 +173,7 @@ fn packed(
         KvArg::F16 => (edgewen_kernels::kv::KvType::F16, "f16"),
         KvArg::Int8 => (edgewen_kernels::kv::KvType::Int8, "int8"),
     };
-    let backend = CpuBackend::new(Arc::new(file), Compute::new(isa, threads), kv)?;
+    let backend = CpuBackend::new(file, Compute::new(isa, threads), kv)?;
     Ok(Model {
         name,
         config,
@@ -193,7 +193,7 @@ fn packed(
 }
 
 fn reference(
-    checkpoint: Checkpoint,
+    checkpoint: Arc<Checkpoint>,
     threads: usize,
     arguments: &ContextArgs,
     started: Instant,

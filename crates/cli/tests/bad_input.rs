@@ -22,6 +22,9 @@ fn weights(dir: &Path) -> std::path::PathBuf {
     dir.join("model.safetensors")
 }
 
+/// What is done to the bytes of a file.
+type Damage<'a> = &'a dyn Fn(&mut Vec<u8>);
+
 /// Rewrites the safetensors header; the data stay as they are.
 fn edit_header(path: &Path, change: impl FnOnce(&mut Value)) {
     edit_bytes(path, |bytes| {
@@ -210,14 +213,14 @@ fn damaged_packed_files_are_refused() {
     let scratch = Scratch::new();
     let path = scratch.packed("good.ewn", &TinySpec::default());
     let good = std::fs::read(path).unwrap();
-    let damaged = |change: &dyn Fn(&mut Vec<u8>)| {
+    let damaged = |change: Damage<'_>| {
         let mut bytes = good.clone();
         change(&mut bytes);
         scratch.write("bad.ewn", bytes);
         ["inspect bad.ewn", "generate --model bad.ewn a", "tokenize --model bad.ewn a"]
             .map(|line| scratch.run(&line.split(' ').collect::<Vec<_>>()))
     };
-    let cases: [(&dyn Fn(&mut Vec<u8>), &[&str]); 8] = [
+    let cases: [(Damage<'_>, &[&str]); 8] = [
         (&|bytes| bytes[0] = b'X', &["bad.ewn", "not"]),
         (&|bytes| bytes.clear(), &["bad.ewn"]),
         (&|bytes| bytes.truncate(40), &["bad.ewn"]),

@@ -281,3 +281,37 @@ fn inspect_lists_what_is_in_the_file() {
         json["tensors"].as_array().unwrap().iter().map(|tensor| tensor["bytes"].as_u64().unwrap()).sum();
     assert_eq!(json["totals"]["tensor_bytes"], sum);
 }
+
+#[test]
+fn perplexity_of_trained_models_is_the_one_transformers_gives() {
+    let (Some(models), Some(references), Some(stories)) = (
+        edgewen_testing::shared("data/third-party/models"),
+        edgewen_testing::shared("data/third-party/reference/model_refs.json"),
+        edgewen_testing::shared("data/third-party/eval/tinystories/tinystories_v2_valid_excerpt.txt"),
+    ) else {
+        return;
+    };
+    let references: Value = serde_json::from_str(&std::fs::read_to_string(references).unwrap()).unwrap();
+    let scratch = Scratch::new();
+    for (name, key) in
+        [("stories260k-qwen2", "ppl_bf16_weights_f32_math"), ("babyllama361-qwen2-bias", "ppl_f64")]
+    {
+        let model = models.join(name);
+        let (model, stories) = (model.to_str().unwrap(), stories.to_str().unwrap());
+        let measure = |model: &str| {
+            let arguments =
+                ["perplexity", "--model", model, "--file", stories, "--separator", "<|endoftext|>", "--json"];
+            scratch.run(&arguments).succeeds().json()
+        };
+        let exact = measure(model);
+        assert_eq!(exact["protocol"]["tokens"], references[name]["tokens"], "{name}");
+        let stated = references[name][key].as_f64().unwrap();
+        let found = exact["perplexity"].as_f64().unwrap();
+        assert!((found - stated).abs() < 1e-3, "{name}: {found}, stated {stated}");
+        // Four bits cost these tiny models up to a tenth (3.168 becomes 3.50).
+        let packed = format!("{name}.ewn");
+        scratch.run(&["quantize", model, "-o", &packed]).succeeds();
+        let quantized = measure(&packed)["perplexity"].as_f64().unwrap();
+        assert!(quantized < 1.15 * stated, "{name}: {quantized}, stated {stated}");
+    }
+}

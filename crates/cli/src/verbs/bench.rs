@@ -155,7 +155,7 @@ fn measure(
 
 /// Ids without a pattern: the multiplier is Knuth's for hashing.
 fn token_ids(count: usize, vocabulary: usize) -> Vec<u32> {
-    (0..count as u64).map(|index| ((index * 2_654_435_761 >> 7) % vocabulary as u64) as u32).collect()
+    (0..count as u64).map(|index| (((index * 2_654_435_761) >> 7) % vocabulary as u64) as u32).collect()
 }
 
 fn test(kind: Kind, tokens: usize, depth: usize, seconds: Vec<f64>, bytes_per_token: u64) -> Test {

@@ -33,7 +33,7 @@ struct Protocol<'a> {
     documents: usize,
     tokens: usize,
     context: usize,
-    stride: usize,
+    stride: Option<usize>,
     bos: Option<u32>,
     long_documents: &'static str,
 }
@@ -85,7 +85,7 @@ pub fn run(arguments: &PerplexityArgs) -> anyhow::Result<()> {
             documents: score.documents,
             tokens: score.tokens,
             context: model.context,
-            stride,
+            stride: (!cut).then_some(stride),
             bos: bos(&model.tokenizer)?,
             long_documents: if cut { "cut at the context" } else { "continued in further windows" },
         },
@@ -134,7 +134,10 @@ fn plain(report: &Report<'_>, score: &Score) -> String {
         ),
         ("tokens", format!("{} predicted", grouped(score.tokens as u64))),
         ("context", format!("{}; longer documents are {}", protocol.context, protocol.long_documents)),
-        ("stride", protocol.stride.to_string()),
+        (
+            "stride",
+            protocol.stride.map_or("none, one window a document".to_string(), |stride| stride.to_string()),
+        ),
         ("BOS", bos),
         (
             "computed",
