@@ -5,7 +5,7 @@
 use crate::Compute;
 use crate::simd::{Kernel, LANES, Simd, dispatch};
 
-/// `out = (x · 1 / sqrt(mean(x²) + eps)) · weight` for each row of `x` [tokens, n]; `weight` is [n].
+/// `out = (x · 1 / sqrt(mean(x²) + eps)) · weight` for each row of `x` [tokens, n]; `weight` has `n` elements.
 ///
 /// # Panics
 /// If `x` is not whole rows or `out` is not as long as `x`.
