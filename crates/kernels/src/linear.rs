@@ -218,6 +218,13 @@ impl<'a> Job<'a> {
         self.bias.map(|bias| &bias[self.rows(block)])
     }
 
+    /// The address of [`Self::results`], to be asked for ahead of writing.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn results_address(&self, token: usize, block: usize) -> *const f32 {
+        self.out.start.wrapping_add(token * self.weights.shape.rows + block * BLOCK_ROWS)
+    }
+
     /// Where one token's results of the rows of a block that exist go: at most 16.
     ///
     /// # Safety

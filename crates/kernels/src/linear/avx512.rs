@@ -66,7 +66,7 @@ unsafe fn stream<const T: usize, const EIGHT: bool>(
     // The lines below ask for those ahead of them; this block's header stands for the lines that the next block's
     // header keeps from being asked for.
     for header in block.scales.chunks(2) {
-        prefetch(header.as_ptr().cast());
+        prefetch_ahead(header.as_ptr().cast());
     }
     for (group, (scales, zeros)) in block.scales.iter().zip(block.zeros).enumerate() {
         let (scales, zeros) = (load_scales::<EIGHT>(scales), load_zeros::<EIGHT>(zeros));
@@ -80,10 +80,10 @@ unsafe fn stream<const T: usize, const EIGHT: bool>(
             let x: [&[[i8; 4]; 8]; T] = std::array::from_fn(|t| words(&tokens[t].q[quad]));
             for l in 0..4 {
                 let line = &lines[quad][l];
-                prefetch(line.as_ptr());
+                prefetch_ahead(line.as_ptr());
                 let codes = if EIGHT {
                     let low = &low_lines[quad][l];
-                    prefetch(low.as_ptr());
+                    prefetch_ahead(low.as_ptr());
                     unpack_eight(load(line), load(low))
                 } else {
                     unpack_four(load(line))
@@ -174,7 +174,7 @@ impl Panel {
             let (quads, low_quads) = (block.lines.as_chunks::<4>().0, block.low_lines.as_chunks::<4>().0);
             for (quad, out) in self.codes.iter_mut().enumerate() {
                 for l in 0..4 {
-                    prefetch(quads[quad][l].as_ptr());
+                    prefetch_ahead(quads[quad][l].as_ptr());
                     let line = load(&quads[quad][l]);
                     let codes =
                         if EIGHT { unpack_eight(line, load(&low_quads[quad][l])) } else { unpack_four(line) };
@@ -197,6 +197,12 @@ impl Panel {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,f16c")]
     unsafe fn times<const T: usize>(&self, job: &Job<'_>, pair: [usize; 2], first: usize) -> usize {
         let tokens: [Token<'_>; T] = std::array::from_fn(|t| job.token(first + t));
+        // The results of a token are a row of the output apart: without this, every store would wait for memory.
+        for t in 0..T {
+            for block in pair {
+                prefetch(job.results_address(first + t, block).cast());
+            }
+        }
         let mut total = [[_mm512_setzero_ps(); 2]; T];
         let quads = job.quads();
         for (group, (scales, zeros)) in self.scales.iter().zip(&self.zeros).enumerate() {
@@ -340,5 +346,11 @@ fn words(q: &[i8; 32]) -> &[[i8; 4]; 8] {
 #[inline(always)]
 fn prefetch(at: *const u8) {
     // SAFETY: a prefetch reads nothing, whatever the address.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(PREFETCH_AHEAD).cast()) }
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+}
+
+/// Asks for the weights that will be needed some lines from now.
+#[inline(always)]
+fn prefetch_ahead(at: *const u8) {
+    prefetch(at.wrapping_add(PREFETCH_AHEAD));
 }
