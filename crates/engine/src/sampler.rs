@@ -98,7 +98,7 @@ impl Sampler {
         Ok(Self { options, random, seen, candidates: Vec::new() })
     }
 
-    /// Chooses a token from `logits` [vocabulary] and remembers it for the penalties.
+    /// Chooses a token from the logits of all tokens and remembers it for the penalties.
     ///
     /// # Errors
     /// Logits of which none is finite, or one is NaN.

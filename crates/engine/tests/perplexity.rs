@@ -16,7 +16,7 @@ fn model() -> (tempfile::TempDir, Reference) {
     (directory, Reference::new(checkpoint, 2).unwrap())
 }
 
-fn run(model: &mut Reference, documents: &[Vec<u32>], options: &Options) -> Result<Score, Error> {
+fn run(model: &mut Reference, documents: &[Vec<u32>], options: &Options) -> edgewen_engine::Result<Score> {
     score(model, documents, options, &AtomicBool::new(false), &mut |_, _| {})
 }
 
@@ -99,7 +99,7 @@ fn says_how_far_it_is_and_stops_when_cancelled() {
 fn refuses_what_cannot_be_scored() {
     let (_directory, mut model) = model();
     let long = [token_ids(9, 272, 8)];
-    let cases: [(&[Vec<u32>], usize, Option<usize>, &str); 5] = [
+    let cases = [
         (&[vec![1]], 10, None, "too short"),
         (&long, 1, None, "context is 1, expected 2 to"),
         (&long, 701, None, "context is 701"),
