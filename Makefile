@@ -4,6 +4,7 @@ CARGO ?= cargo
 export RUSTDOCFLAGS = -D warnings
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help build test setup format lint unit docs test-arm bench clean
 
 help: ## show this list
