@@ -96,7 +96,10 @@ pub fn linear(c: &Compute, w: &RowBlocks<'_>, x: &Activations, bias: Option<&[f3
     let shape = w.shape;
     let tokens = x.tokens();
     assert_eq!(x.inputs(), shape.inputs, "inputs of the activations and of the weights");
-    assert!(x.group().is_none_or(|group| group == shape.group), "group of the activations and of the weights");
+    assert!(
+        x.group().is_none_or(|group| group == shape.group),
+        "group of the activations and of the weights"
+    );
     assert_eq!(out.len(), tokens * shape.rows, "results [{tokens}, {}]", shape.rows);
     assert!(bias.is_none_or(|bias| bias.len() == shape.rows), "bias of {} rows", shape.rows);
     if out.is_empty() {

@@ -15,7 +15,8 @@ const TOLERANCE: f64 = 2e-4;
 
 #[test]
 fn logits_of_the_standin_equal_those_of_transformers() {
-    let golden: Value = serde_json::from_slice(&std::fs::read(fixture("golden/standin.json")).unwrap()).unwrap();
+    let golden: Value =
+        serde_json::from_slice(&std::fs::read(fixture("golden/standin.json")).unwrap()).unwrap();
     let tokens: Vec<u32> = serde_json::from_value(golden["tokens"].clone()).unwrap();
 
     let directory = tempfile::tempdir().unwrap();
@@ -30,7 +31,9 @@ fn logits_of_the_standin_equal_those_of_transformers() {
     for (row, expected) in logits.chunks_exact(vocabulary).zip(golden["positions"].as_array().unwrap()) {
         let argmax = (0..vocabulary).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap();
         assert_eq!(Some(argmax as u64), expected["argmax"].as_u64());
-        for (id, value) in expected["ids"].as_array().unwrap().iter().zip(expected["logits"].as_array().unwrap()) {
+        for (id, value) in
+            expected["ids"].as_array().unwrap().iter().zip(expected["logits"].as_array().unwrap())
+        {
             let (id, value) = (id.as_u64().unwrap() as usize, value.as_f64().unwrap());
             let difference = (f64::from(row[id]) - value).abs();
             assert!(difference < TOLERANCE, "logit {id}: {} instead of {value}", row[id]);
