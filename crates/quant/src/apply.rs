@@ -5,6 +5,7 @@
 //! by the whole matrix and keeps the clipped ranges only if they are better there: clipping never makes a row worse.
 
 use crate::Result;
+use crate::fold::{scale_columns, scale_rows};
 use crate::gram::{Gram, dot};
 use crate::matmul::{View, matmul};
 use crate::matrix::{Fused, Metric, rows_per_task};
@@ -129,14 +130,10 @@ impl<'a> Task<'a> {
         let n = fused.inputs;
         let mut scaled = fused.weights[first * n..][..rows * n].to_vec();
         if let Some(scales) = plan.scales {
-            for row in scaled.chunks_exact_mut(n) {
-                row.iter_mut().zip(scales).for_each(|(w, s)| *w *= s);
-            }
+            scale_columns(&mut scaled, scales);
         }
         if let Some(factors) = plan.row_factors {
-            for (row, factor) in scaled.chunks_exact_mut(n).zip(&factors[first..]) {
-                row.iter_mut().for_each(|w| *w *= factor);
-            }
+            scale_rows(&mut scaled, n, &factors[first..]);
         }
         let inverse = plan.scales.map_or_else(|| vec![1.0; n], |s| s.iter().map(|s| 1.0 / s).collect());
         let size = fused.group.get();
@@ -162,8 +159,7 @@ impl<'a> Task<'a> {
                 let allowed = self.fused.part_of(self.first + row).clip;
                 if allowed && narrow_energies[row] < energies[row] {
                     let groups = row * self.groups..(row + 1) * self.groups;
-                    clipped[row] =
-                        groups.clone().filter(|&g| narrow[g].scale != fits[g].scale).count();
+                    clipped[row] = groups.clone().filter(|&g| narrow[g].scale != fits[g].scale).count();
                     fits[groups.clone()].copy_from_slice(&narrow[groups]);
                     energies[row] = narrow_energies[row];
                 }
@@ -226,7 +222,12 @@ impl<'a> Task<'a> {
             }
             let count = CLIPS * self.rows;
             let changes = &changes[..count * size];
-            matmul(View::new(changes, count, size, size), View::new(block, size, size, size), &mut products, size);
+            matmul(
+                View::new(changes, count, size, size),
+                View::new(block, size, size, size),
+                &mut products,
+                size,
+            );
             for row in 0..self.rows {
                 let error = |clip: usize| {
                     let at = (row * CLIPS + clip) * size;

@@ -45,7 +45,11 @@ pub(crate) fn segments(
     }
     let digest = Sha256::digest(calibration.text().as_bytes());
     let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    let report =
-        CalibrationReport { name: calibration.name().to_owned(), sha256, tokens: batch.len(), segments: count };
+    let report = CalibrationReport {
+        name: calibration.name().to_owned(),
+        sha256,
+        tokens: batch.len(),
+        segments: count,
+    };
     Ok((batch, report))
 }

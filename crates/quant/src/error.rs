@@ -54,7 +54,9 @@ pub enum Error {
         value: f32,
     },
     /// The model overflows on the calibration text.
-    #[error("{tensor}: its inputs are not finite on the calibration text: the checkpoint's weights are damaged")]
+    #[error(
+        "{tensor}: its inputs are not finite on the calibration text: the checkpoint's weights are damaged"
+    )]
     NotFiniteInputs {
         /// The tensor's name in the checkpoint.
         tensor: String,

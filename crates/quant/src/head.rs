@@ -91,7 +91,8 @@ impl Job<'_, '_, '_> {
     ) -> Result<Scaling> {
         let metric = gram.map_or(Metric::Weight, Metric::Output);
         let four = self.bits == WeightBits::Four;
-        let blocks = gram.filter(|_| four).map(|g| ClipBlocks::new(g, self.options.group.get(), weight_share));
+        let blocks =
+            gram.filter(|_| four).map(|g| ClipBlocks::new(g, self.options.group.get(), weight_share));
         let apply_with = |scales: Option<&[f32]>, clip: Option<&ClipBlocks>| {
             let plan = Plan { bits: self.bits, scales, row_factors: None, metric, clip };
             self.workers.install(|| apply(fused, &plan))
@@ -126,9 +127,8 @@ pub(crate) fn work(checkpoint: &Checkpoint, options: &QuantizeOptions) -> f64 {
     let (rows, inputs) = (config.vocab_size as f64, config.hidden_size as f64);
     let matrices = if config.tie_word_embeddings { 1.0 } else { 2.0 };
     let sample = rows / (rows / SAMPLE as f64).ceil();
-    let searched = !config.tie_word_embeddings
-        && options.head == HeadBits::Four
-        && options.method == crate::Method::Awq;
+    let searched =
+        !config.tie_word_embeddings && options.head == HeadBits::Four && options.method == crate::Method::Awq;
     let search = if searched { CANDIDATES as f64 * sample * inputs * inputs / 2.0 } else { 0.0 };
     matrices * 2.0 * rows * inputs * inputs + search
 }

@@ -12,6 +12,7 @@ mod apply;
 mod attention;
 mod calibrate;
 mod error;
+mod fold;
 mod gram;
 mod head;
 mod matmul;

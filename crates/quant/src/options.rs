@@ -73,7 +73,8 @@ impl Calibration {
     pub fn from_file(path: &Path) -> Result<Self> {
         let bytes =
             std::fs::read(path).map_err(|source| Error::CalibrationFile { path: path.to_owned(), source })?;
-        let name = path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into());
+        let name =
+            path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into());
         match String::from_utf8(bytes) {
             Ok(text) => Ok(Calibration::Text { name, text }),
             Err(e) => Err(Error::CalibrationNotUtf8 { name, offset: e.utf8_error().valid_up_to() }),

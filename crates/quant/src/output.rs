@@ -1,6 +1,7 @@
 //! Writes tensors to the packed file under their names there, and keeps the report.
 
 use crate::apply::Rounded;
+use crate::fold;
 use crate::matrix::{Fused, Metric};
 use crate::report::TensorReport;
 use crate::search::Scaling;
@@ -115,7 +116,7 @@ impl<'a> Output<'a> {
     pub(crate) fn write_norm(&mut self, which: Norm, scales: Option<&[f32]>) -> Result<()> {
         let mut weight = self.norm(which)?;
         if let Some(scales) = scales {
-            weight.iter_mut().zip(scales).for_each(|(w, s)| *w /= s);
+            fold::divide(&mut weight, scales);
         }
         let name = match which {
             Norm::Input(layer) => format!("layers.{layer}.input_norm"),
@@ -129,7 +130,8 @@ impl<'a> Output<'a> {
     pub(crate) fn bias(&self, layer: usize) -> Result<Vec<f32>> {
         let config = self.checkpoint.config();
         let mut all = Vec::with_capacity(config.qkv_rows());
-        for (part, rows) in [("q", config.attention_size()), ("k", config.kv_size()), ("v", config.kv_size())] {
+        for (part, rows) in [("q", config.attention_size()), ("k", config.kv_size()), ("v", config.kv_size())]
+        {
             let name = format!("model.layers.{layer}.self_attn.{part}_proj.bias");
             if self.checkpoint.contains(&name) {
                 all.extend(self.checkpoint.tensor(&name)?.to_f32()?);
@@ -144,7 +146,7 @@ impl<'a> Output<'a> {
     pub(crate) fn write_bias(&mut self, layer: usize, factors: Option<&[f32]>) -> Result<()> {
         let mut bias = self.bias(layer)?;
         if let Some(factors) = factors {
-            bias.iter_mut().zip(factors).for_each(|(b, f)| *b *= f);
+            fold::scale_rows(&mut bias, 1, factors);
         }
         self.write_vector(&format!("layers.{layer}.qkv_bias"), &bias)
     }

@@ -7,6 +7,7 @@
 
 use crate::apply::{ClipBlocks, Plan, apply};
 use crate::attention::attention;
+use crate::fold::row_factors;
 use crate::gram::Gram;
 use crate::matmul::{View, matmul};
 use crate::matrix::{Fused, Metric};
@@ -184,20 +185,17 @@ impl<'a, 'p> Quantizer<'a, 'p> {
     /// scales into its rows would make it worse than plain rounding, they are given up.
     fn finish_pending(&mut self, layer: usize, next: &mut Found) -> Result<()> {
         let Some(pending) = self.pending.take() else { return Ok(()) };
-        let last = pending.fused.parts.last().expect("a fused matrix has parts").rows.clone();
-        let factors = next.scaling.scales.as_ref().map(|scales| {
-            let mut factors = vec![1.0; pending.fused.rows()];
-            factors[last].iter_mut().zip(scales).for_each(|(f, s)| *f = 1.0 / s);
-            factors
-        });
         let Pending { fused, gram, found } = &pending;
+        let producer = fused.parts.last().expect("a fused matrix has parts").rows.clone();
+        let next_scales = next.scaling.scales.as_ref();
+        let mut factors = next_scales.map(|scales| row_factors(fused.rows(), producer, scales));
         if factors.is_some() && !self.finish(fused, gram, found, factors.as_deref())? {
             next.scaling = Scaling::default();
-            self.finish(fused, gram, found, None)?;
-        } else if factors.is_none() {
+            factors = None;
+        }
+        if factors.is_none() {
             self.finish(fused, gram, found, None)?;
         }
-        let factors = next.scaling.scales.is_some().then_some(factors).flatten();
         let scales = found.scaling.scales.as_deref();
         if fused.packed.ends_with("qkv") {
             self.output.write_bias(layer, factors.as_deref())?;

@@ -83,7 +83,8 @@ fn folding_keeps_the_function() {
         let spec = TinySpec { kv_heads, tied, ..TinySpec::default() };
         let directory = tiny_checkpoint(&spec);
         let checkpoint = Checkpoint::open(directory.path()).unwrap();
-        let exact = logits(&mut Reference::new(Checkpoint::open(directory.path()).unwrap(), 1).unwrap(), &tokens);
+        let exact =
+            logits(&mut Reference::new(Checkpoint::open(directory.path()).unwrap(), 1).unwrap(), &tokens);
         let mut distances = Vec::new();
         for method in [Method::Rtn, Method::Awq] {
             let path = scratch.path().join(format!("{kv_heads}-{tied}-{}.ewn", method.name()));
@@ -175,8 +176,12 @@ fn says_what_is_wrong_with_the_calibration_text() {
     let error = quantize(&checkpoint, &output, &QuantizeOptions { calibration, ..options() }, &mut Silent);
     let error = error.unwrap_err().to_string();
     assert!(error.contains("short.txt has 9 tokens, awq needs 512"), "{error}");
-    let error =
-        quantize(&checkpoint, &output, &QuantizeOptions { calibration_tokens: 100, ..options() }, &mut Silent);
+    let error = quantize(
+        &checkpoint,
+        &output,
+        &QuantizeOptions { calibration_tokens: 100, ..options() },
+        &mut Silent,
+    );
     assert!(matches!(error.unwrap_err(), Error::CalibrationTooShort { found: 100, .. }));
     assert!(!output.exists());
 }
@@ -211,7 +216,11 @@ fn trained_models_stay_good() {
             let score =
                 perplexity::score(&mut backend(&path), &documents, &options, &stop, &mut |_, _| ()).unwrap();
             let perplexity = score.perplexity();
-            println!("{name} {}: perplexity {perplexity:.4}, output error {:.5}", method.name(), report.totals.error);
+            println!(
+                "{name} {}: perplexity {perplexity:.4}, output error {:.5}",
+                method.name(),
+                report.totals.error
+            );
             assert!(perplexity < limit, "{name} {}: {perplexity}", method.name());
         }
     }
