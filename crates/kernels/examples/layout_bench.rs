@@ -37,64 +37,41 @@ fn main() {
     for threads in counts {
         let c = Compute::new(Isa::best(), threads);
         println!("{} threads, {}", c.pool.threads(), c.isa);
-        let read = time(rounds, || read(&c, &memory));
-        let gigabytes = size_of_val(&memory[..]) as f64 / 1e9;
-        println!(
-            "  read                          {:6.1} GB/s (best {:.1})",
-            gigabytes / read.median(),
-            gigabytes / read.best()
-        );
-        let bytes = bytes_of(&memory);
-        let decode = |name: &str, size: Size, multiply: Multiply<'_>| {
-            let total: usize = matrices.iter().map(|&[rows, inputs]| size(rows, inputs)).sum();
-            assert!(total <= bytes.len(), "{name} needs {total} bytes");
-            let taken = time(rounds, || {
-                let mut start = 0;
-                for &[rows, inputs] in &matrices {
-                    let end = start + size(rows, inputs);
-                    multiply(rows, inputs, &bytes[start..end]);
-                    start = end;
-                }
-            });
-            let decoded = total as f64 / 1e9;
-            println!(
-                "  decode {name:<22} {:6.1} GB/s (best {:.1}), {:3.0} % of read, {:6.1} tok/s (best {:.1}), {decoded:.4} GB",
-                decoded / taken.median(),
-                decoded / taken.best(),
-                100.0 * decoded / gigabytes * read.best() / taken.best(),
-                1.0 / taken.median(),
-                1.0 / taken.best(),
-            );
-        };
-        for (name, isa) in [("row blocks", c.isa), ("row blocks, avx2", isa_or_scalar(IsaKind::Avx2))] {
-            let c = Compute::new(isa, threads);
-            let mut library = Library::new(&c, 1);
-            decode(name, library_bytes, &mut |rows, inputs, data| library.multiply(rows, inputs, data));
-        }
+        #[cfg(target_arch = "x86_64")]
+        let x = alternatives::Quantized::new();
+        let mut libraries = [c.isa, isa_or_scalar(IsaKind::Avx2)]
+            .map(|isa| Compute::new(isa, threads))
+            .map(|compute| Library::new(compute, 1));
+        let [library, narrow] = &mut libraries;
+        let mut layouts: Vec<Layout<'_>> = vec![
+            ("row blocks", library_bytes, Box::new(|n, k, data| library.multiply(n, k, data))),
+            ("row blocks, avx2", library_bytes, Box::new(|n, k, data| narrow.multiply(n, k, data))),
+        ];
         #[cfg(target_arch = "x86_64")]
         if c.isa.kind() == IsaKind::Avx512 {
             use alternatives::*;
-            let x = Quantized::new();
-            decode("inline, 576 B a group", |n, k| inline_bytes(576, n, k), &mut |n, k, data| {
-                inline::<576>(&c, &x, n, k, data);
-            });
-            decode("inline, 552 B a group", |n, k| inline_bytes(552, n, k), &mut |n, k, data| {
-                inline::<552>(&c, &x, n, k, data);
-            });
-            decode("32-row blocks", wide_bytes, &mut |n, k, data| wide(&c, &x, n, k, data));
-            decode("row-major", row_major_bytes, &mut |n, k, data| row_major(&c, &x, n, k, data));
+            let (c, x) = (&c, &x);
+            let padded: Size = |n, k| inline_bytes(576, n, k);
+            let dense: Size = |n, k| inline_bytes(552, n, k);
+            layouts.push(("inline, 576 B a group", padded, Box::new(|n, k, w| inline::<576>(c, x, n, k, w))));
+            layouts.push(("inline, 552 B a group", dense, Box::new(|n, k, w| inline::<552>(c, x, n, k, w))));
+            layouts.push(("32-row blocks", wide_bytes, Box::new(|n, k, w| wide(c, x, n, k, w))));
+            layouts.push(("row-major", row_major_bytes, Box::new(|n, k, w| row_major(c, x, n, k, w))));
         }
+        decode(&c, &memory, &matrices, rounds, layouts);
+        let layers = &matrices[..matrices.len() - 1];
         for tokens in [1, 2, 4, 8, 16, PREFILL_TOKENS] {
-            let mut library = Library::new(&c, tokens);
-            let taken = time(rounds, || {
-                let mut start = 0;
-                for &[rows, inputs] in &matrices[..matrices.len() - 1] {
-                    let end = start + library_bytes(rows, inputs);
-                    library.multiply(rows, inputs, &bytes[start..end]);
-                    start = end;
+            let mut library = Library::new(Compute::new(c.isa, threads), tokens);
+            let mut round = || {
+                let mut rest = bytes_of(&memory);
+                for &[rows, inputs] in layers {
+                    let matrix;
+                    (matrix, rest) = rest.split_at(library_bytes(rows, inputs));
+                    library.multiply(rows, inputs, matrix);
                 }
-            });
-            let products: usize = matrices[..matrices.len() - 1].iter().map(|[n, k]| n * k).sum();
+            };
+            let taken = Rounds::new((0..rounds).map(|_| seconds(&mut round)).collect());
+            let products: usize = layers.iter().map(|[n, k]| n * k).sum();
             let tops = 2.0 * (products * tokens) as f64 / 1e12;
             println!(
                 "  {tokens:3} tokens, layers only: {:.3} TOPS (best {:.3}), {:.1} tok/s (best {:.1})",
@@ -107,8 +84,54 @@ fn main() {
     }
 }
 
+/// Bytes of a matrix [rows, inputs].
 type Size = fn(usize, usize) -> usize;
-type Multiply<'a> = &'a mut dyn FnMut(usize, usize, &[u8]);
+
+/// A name, the size of a matrix, and its product with one token.
+type Layout<'a> = (&'static str, Size, Box<dyn FnMut(usize, usize, &[u8]) + 'a>);
+
+/// Reads the memory once and decodes a token in every layout, round after round, so that whatever else the machine
+/// does disturbs all of them alike.
+fn decode(
+    c: &Compute,
+    memory: &[Page],
+    matrices: &[[usize; 2]],
+    rounds: usize,
+    mut layouts: Vec<Layout<'_>>,
+) {
+    let bytes = bytes_of(memory);
+    let mut reads = Vec::new();
+    let mut decodes = vec![Vec::new(); layouts.len()];
+    for _ in 0..rounds {
+        reads.push(seconds(|| read(c, memory)));
+        for ((_, size, multiply), decodes) in layouts.iter_mut().zip(&mut decodes) {
+            decodes.push(seconds(|| {
+                let mut rest = bytes;
+                for &[rows, inputs] in matrices {
+                    let matrix;
+                    (matrix, rest) = rest.split_at(size(rows, inputs));
+                    multiply(rows, inputs, matrix);
+                }
+            }));
+        }
+    }
+    let gigabytes = bytes.len() as f64 / 1e9;
+    let reads = Rounds::new(reads);
+    let (median, best) = (gigabytes / reads.median(), gigabytes / reads.best());
+    println!("  read                          {median:6.1} GB/s (best {best:.1})");
+    for ((name, size, _), decodes) in layouts.iter().zip(decodes) {
+        let gigabytes = matrices.iter().map(|&[rows, inputs]| size(rows, inputs)).sum::<usize>() as f64 / 1e9;
+        let taken = Rounds::new(decodes);
+        println!(
+            "  decode {name:<22} {:6.1} GB/s (best {:.1}, {:.0} % of read), {:6.1} tok/s (best {:.1}), {gigabytes:.4} GB",
+            gigabytes / taken.median(),
+            gigabytes / taken.best(),
+            100.0 * gigabytes / taken.best() / best,
+            1.0 / taken.median(),
+            1.0 / taken.best(),
+        );
+    }
+}
 
 fn isa_or_scalar(kind: IsaKind) -> Isa {
     Isa::new(kind).unwrap_or(Isa::SCALAR)
@@ -118,6 +141,11 @@ fn isa_or_scalar(kind: IsaKind) -> Isa {
 struct Rounds(Vec<f64>);
 
 impl Rounds {
+    fn new(mut seconds: Vec<f64>) -> Self {
+        seconds.sort_by(f64::total_cmp);
+        Self(seconds)
+    }
+
     fn median(&self) -> f64 {
         self.0[self.0.len() / 2]
     }
@@ -128,17 +156,10 @@ impl Rounds {
     }
 }
 
-fn time(rounds: usize, mut f: impl FnMut()) -> Rounds {
+fn seconds(f: impl FnOnce()) -> f64 {
+    let start = Instant::now();
     f();
-    let mut seconds: Vec<f64> = (0..rounds)
-        .map(|_| {
-            let start = Instant::now();
-            f();
-            start.elapsed().as_secs_f64()
-        })
-        .collect();
-    seconds.sort_by(f64::total_cmp);
-    Rounds(seconds)
+    start.elapsed().as_secs_f64()
 }
 
 /// Adds all of `memory`, in chunks shared like those of the kernels.
@@ -174,19 +195,19 @@ fn library_bytes(rows: usize, inputs: usize) -> usize {
 }
 
 /// The layout of the packed file through the library's public function.
-struct Library<'a> {
-    compute: &'a Compute,
+struct Library {
+    compute: Compute,
     inputs: [Activations; 2],
     out: Vec<f32>,
     tokens: usize,
 }
 
-impl<'a> Library<'a> {
-    fn new(compute: &'a Compute, tokens: usize) -> Self {
+impl Library {
+    fn new(compute: Compute, tokens: usize) -> Self {
         let inputs = [896, 4864].map(|inputs| {
             let x: Vec<f32> = (0..tokens * inputs).map(|i| (i * 37 % 255) as f32 - 127.0).collect();
             let mut activations = Activations::new();
-            activations.quantize(compute, &x, tokens, inputs, GroupSize::G64);
+            activations.quantize(&compute, &x, tokens, inputs, GroupSize::G64);
             activations
         });
         Self { compute, inputs, out: vec![0.0; (tokens * 9728).max(HEAD[0])], tokens }
@@ -195,7 +216,7 @@ impl<'a> Library<'a> {
     fn multiply(&mut self, rows: usize, inputs: usize, data: &[u8]) {
         let x = self.inputs.iter().find(|x| x.inputs() == inputs).expect("one of the two widths");
         let w = RowBlocks::new(shape(rows, inputs), data).expect("a whole matrix");
-        linear(self.compute, &w, x, None, &mut self.out[..self.tokens * rows]);
+        linear(&self.compute, &w, x, None, &mut self.out[..self.tokens * rows]);
     }
 }
 
