@@ -55,7 +55,7 @@ impl<'a> Dense<'a> {
         &self.data[row * self.row_bytes()..][..self.row_bytes()]
     }
 
-    /// Row `row` as floats [inputs], exactly.
+    /// Row `row` as floats `[inputs]`, exactly.
     pub fn row_to_f32(&self, row: usize, out: &mut [f32]) {
         for (out, bytes) in out.iter_mut().zip(self.row(row).chunks_exact(self.dtype.bytes())) {
             *out = match (self.dtype, bytes) {
@@ -67,7 +67,7 @@ impl<'a> Dense<'a> {
     }
 }
 
-/// `out` [tokens, rows] = `x` [tokens, inputs] times `w` [rows, inputs] transposed, plus `bias` [rows].
+/// `out` [tokens, rows] = `x` [tokens, inputs] times `w` [rows, inputs] transposed, plus `bias` `[rows]`.
 ///
 /// # Panics
 /// If a length does not fit the shape.

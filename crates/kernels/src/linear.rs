@@ -79,16 +79,16 @@ impl<'a> RowBlocks<'a> {
         &self.shape
     }
 
-    /// Row `row` as floats [inputs], each weight rounded once.
+    /// Row `row` as floats `[inputs]`, each weight rounded once.
     ///
     /// # Panics
-    /// If the row does not exist or `out` is not [inputs] long.
+    /// If the row does not exist or `out` is not `[inputs]` long.
     pub fn dequantize_row(&self, row: usize, out: &mut [f32]) {
         edgewen_layout::dequantize_row(&self.shape, self.data, row, out);
     }
 }
 
-/// `out` [tokens, rows] = `x` [tokens, inputs] times `w` [rows, inputs] transposed, plus `bias` [rows].
+/// `out` [tokens, rows] = `x` [tokens, inputs] times `w` [rows, inputs] transposed, plus `bias` `[rows]`.
 ///
 /// # Panics
 /// If `x` was quantized for another number of inputs or group size, or `bias` or `out` has another length.

@@ -110,10 +110,10 @@ impl QuantizedMatrix {
         matrix
     }
 
-    /// Row `row` as floats [inputs]; see the free function [`dequantize_row`].
+    /// Row `row` as floats `[inputs]`; see the free function [`dequantize_row`].
     ///
     /// # Panics
-    /// If the row does not exist or `out` is not [inputs] long.
+    /// If the row does not exist or `out` is not `[inputs]` long.
     pub fn dequantize_row(&self, row: usize, out: &mut [f32]) {
         let shape = &self.shape;
         assert!(row < shape.rows && out.len() == shape.inputs, "row {row} of {}", shape.rows);
@@ -130,11 +130,11 @@ impl QuantizedMatrix {
     }
 }
 
-/// Row `row` of a packed matrix as floats [inputs]: `f32(q - z) * f32(s)`, with eight bits
+/// Row `row` of a packed matrix as floats `[inputs]`: `f32(q - z) * f32(s)`, with eight bits
 /// `f32(16 (hi - z) + lo) * (f32(s) / 16)`. The integer is exact, so a weight is rounded once.
 ///
 /// # Panics
-/// If the row does not exist, `out` is not [inputs] long, or `data` is not as long as the shape says.
+/// If the row does not exist, `out` is not `[inputs]` long, or `data` is not as long as the shape says.
 pub fn dequantize_row(shape: &RowBlockShape, data: &[u8], row: usize, out: &mut [f32]) {
     assert_eq!(data.len(), shape.total_bytes(), "bytes of the packed matrix");
     assert!(row < shape.rows && out.len() == shape.inputs, "row {row} of {}", shape.rows);
