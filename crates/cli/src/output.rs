@@ -5,6 +5,7 @@
 
 use std::io::{self, Write};
 
+use anyhow::Context;
 use serde::Serialize;
 
 /// Prints one JSON object or list and a line break.
@@ -17,9 +18,7 @@ pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
 /// Prints text as it is and makes it visible at once.
 pub fn text_out(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()?;
-    Ok(())
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")
 }
 
 /// Tells something on standard error; that nobody reads it is no reason to stop.

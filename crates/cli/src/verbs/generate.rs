@@ -54,8 +54,8 @@ pub fn run(arguments: &GenerateArgs) -> anyhow::Result<()> {
     let prompt = input::text(arguments.prompt.as_deref(), arguments.prompt_file.as_deref(), "prompt")?;
     let mut model = Model::load(&arguments.model, &arguments.context, &arguments.compute)?;
     let settings = Settings::new(&arguments.sampling, &model.generation);
-    settings.tell_seed(&arguments.sampling);
     let ids = prompt_ids(&model, &prompt)?;
+    settings.tell_seed(&arguments.sampling);
 
     let options = GenerateOptions {
         max_tokens: Some(arguments.stop.max_tokens),
