@@ -143,3 +143,88 @@ fn errors(fused: &Fused, metric: Metric<'_>, scales: Option<&[f32]>) -> Option<V
     let energies = energies?.concat();
     Some(fused.parts.iter().map(|part| energies[part.rows.clone()].iter().sum()).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apply::{ClipBlocks, Plan, apply};
+    use crate::matrix::Part;
+    use edgewen_layout::{GroupSize, WeightBits};
+    use rand_pcg::Pcg64Mcg;
+    use rand_pcg::rand_core::{Rng, SeedableRng};
+
+    fn random(count: usize, seed: u64) -> Vec<f32> {
+        let mut random = Pcg64Mcg::seed_from_u64(seed);
+        (0..count).map(|_| random.next_u32() as f32 / 2.0f32.powi(31) - 1.0).collect()
+    }
+
+    fn matrix(weights: Vec<f32>, inputs: usize) -> Fused {
+        let parts = vec![Part { name: "some.weight".into(), rows: 0..weights.len() / inputs, clip: true }];
+        Fused { packed: "some".into(), parts, weights, inputs, group: GroupSize::G64 }
+    }
+
+    /// Inputs of which every sixteenth is ten times as large, and every ninth always 0.
+    fn gram(inputs: usize) -> Gram {
+        let mut x = random(200 * inputs, 3);
+        for row in x.chunks_exact_mut(inputs) {
+            row.iter_mut().step_by(16).for_each(|x| *x *= 10.0);
+            row.iter_mut().step_by(9).for_each(|x| *x = 0.0);
+        }
+        let mut gram = Gram::new(inputs);
+        gram.add(&x);
+        gram
+    }
+
+    #[test]
+    fn large_inputs_are_protected() {
+        let workers = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        for inputs in [64, 150, 700] {
+            let fused = matrix(random(40 * inputs, 4), inputs);
+            let gram = gram(inputs);
+            let mut ticks = 0;
+            let mut tick = || {
+                ticks += 1;
+                Ok(())
+            };
+            let found = search(&fused, &gram, &workers, &mut tick).unwrap();
+            assert_eq!(ticks, CANDIDATES);
+            let scales = found.scaling.scales.unwrap();
+            assert!(scales.iter().all(|s| s.is_finite() && *s > 0.0));
+            let blocks = ClipBlocks::new(&gram, 64, 0.0);
+            let errors = |scales, clip| {
+                let metric = Metric::Output(&gram);
+                let plan = Plan { bits: WeightBits::Four, scales, row_factors: None, metric, clip };
+                apply(&fused, &plan).unwrap().errors[0]
+            };
+            // The same arithmetic on both sides, so that "never larger" can be exact.
+            assert_eq!(errors(None, None), found.plain[0]);
+            let scaled = errors(Some(&scales), None);
+            assert!(scaled < 0.8 * found.plain[0], "{inputs}: {scaled} of {}", found.plain[0]);
+            assert!(errors(Some(&scales), Some(&blocks)) <= scaled);
+        }
+    }
+
+    #[test]
+    fn names_the_tensor_whose_weights_are_too_large() {
+        let mut weights = random(8 * 100, 6);
+        weights[5 * 100 + 70] = -3e6;
+        let error = plain_errors(&matrix(weights, 100), Metric::Weight).unwrap_err().to_string();
+        assert!(error.contains("some.weight: the weights of row 5 reach -3000000"), "{error}");
+    }
+
+    #[test]
+    fn zero_and_tiny_weights_make_no_nan() {
+        let workers = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        for factor in [0.0, 1e-8, 1e-30, 1e-44] {
+            let fused = matrix(random(5 * 100, 8).iter().map(|w| w * factor).collect(), 100);
+            let found = search(&fused, &gram(100), &workers, &mut || Ok(())).unwrap();
+            assert!(found.plain[0].is_finite());
+            let scales = found.scaling.scales.as_deref();
+            let metric = Metric::Weight;
+            let plan = Plan { bits: WeightBits::Four, scales, row_factors: None, metric, clip: None };
+            let rounded = apply(&fused, &plan).unwrap();
+            assert!(rounded.errors[0].is_finite());
+            assert!(rounded.matrix.scales.iter().all(|scale| scale.is_finite()));
+        }
+    }
+}
