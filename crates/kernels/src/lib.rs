@@ -11,6 +11,8 @@ pub mod exp;
 pub mod isa;
 pub mod kv;
 pub mod linear;
+#[cfg(feature = "matmul")]
+pub mod matmul;
 pub mod pool;
 pub mod rms_norm;
 pub mod rope;

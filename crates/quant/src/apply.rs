@@ -7,9 +7,9 @@
 use crate::Result;
 use crate::fold::{scale_columns, scale_rows};
 use crate::gram::{Gram, dot};
-use crate::matmul::{View, matmul};
 use crate::matrix::{Fused, Metric, rows_per_task};
 use crate::round::{Fit, range};
+use edgewen_kernels::matmul::{View, matmul};
 use edgewen_layout::{QuantizedMatrix, RowBlockShape, WeightBits};
 use rayon::prelude::*;
 

@@ -1,7 +1,7 @@
 //! Causal attention over whole segments in plain f32, for the calibration pass: no cache, as every segment is complete.
 
-use crate::matmul::{View, matmul};
 use edgewen_engine::Batch;
+use edgewen_kernels::matmul::{View, matmul};
 use edgewen_model::Config;
 use rayon::prelude::*;
 

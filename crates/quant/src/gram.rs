@@ -4,7 +4,7 @@
 //! candidate costs one product of the size of the weights instead of one of the size of the text. H is symmetric, so
 //! only the part on and below a block diagonal is kept, the blocks below it doubled: half the work.
 
-use crate::matmul::{View, matmul};
+use edgewen_kernels::matmul::{View, matmul};
 use rayon::prelude::*;
 
 /// Columns of a strip; a multiple of every group size, so that a group never straddles two.

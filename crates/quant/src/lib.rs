@@ -6,7 +6,7 @@
 //! makes minutes of hours. Calibration sees the original model: errors of earlier layers do not enter later ones.
 //! The result depends on neither the number of threads nor the time; on another kind of processor the f32 products may
 //! be summed in another order and then, rarely, another candidate is the best.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod apply;
 mod attention;
@@ -15,7 +15,6 @@ mod error;
 mod fold;
 mod gram;
 mod head;
-mod matmul;
 mod matrix;
 mod options;
 mod output;

@@ -1,11 +1,12 @@
-//! A safe front of the `gemm` crate: f32 matrix product over checked views.
+//! A safe front of the `gemm` crate: f32 matrix product over checked views, for the quantizer.
 //!
+//! This one operation promises no particular bits: a library sums in the order that suits the CPU. No model runs on it.
 //! Each call runs on one thread; callers split the work into pieces whose size does not depend on the number of
 //! threads, so that results do not either.
 
 /// A matrix in a slice, with any strides.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct View<'a> {
+pub struct View<'a> {
     data: &'a [f32],
     rows: usize,
     cols: usize,
@@ -14,8 +15,11 @@ pub(crate) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// [rows, cols], row-major, a row starting every `stride` elements.
-    pub(crate) fn new(data: &'a [f32], rows: usize, cols: usize, stride: usize) -> Self {
+    /// `[rows, cols]`, row-major, a row starting every `stride` elements.
+    ///
+    /// # Panics
+    /// If the slice is too short.
+    pub fn new(data: &'a [f32], rows: usize, cols: usize, stride: usize) -> Self {
         let view = View { data, rows, cols, row_stride: stride, col_stride: 1 };
         let end = match (rows, cols) {
             (0, _) | (_, 0) => 0,
@@ -26,7 +30,7 @@ impl<'a> View<'a> {
     }
 
     /// The transpose.
-    pub(crate) fn t(self) -> Self {
+    pub fn t(self) -> Self {
         View {
             rows: self.cols,
             cols: self.rows,
@@ -37,15 +41,17 @@ impl<'a> View<'a> {
     }
 }
 
-/// `out` [rows of a, cols of b], row-major by `stride`, becomes `a b`.
-pub(crate) fn matmul(a: View<'_>, b: View<'_>, out: &mut [f32], stride: usize) {
+/// `out`, rows of `a` by columns of `b`, row-major by `stride`, becomes the product of `a` and `b`.
+///
+/// # Panics
+/// If the shapes do not fit.
+pub fn matmul(a: View<'_>, b: View<'_>, out: &mut [f32], stride: usize) {
     let (m, n, k) = (a.rows, b.cols, a.cols);
     assert_eq!(k, b.rows, "inner dimensions agree");
     assert!(n <= stride && View::new(out, m, n, stride).rows == m);
     if m == 0 || n == 0 {
         return;
     }
-    #[allow(unsafe_code)]
     // SAFETY: `View::new` has checked that every element of the three matrices lies in its slice; `out` is borrowed
     // mutably, so it overlaps neither input, and its rows do not overlap each other (n <= stride). Strides of slices
     // fit isize.
