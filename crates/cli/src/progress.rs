@@ -10,27 +10,40 @@ use crate::output;
 /// Pause between plain lines when standard error is not a terminal.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A count towards a known total.
+/// How the amount done is shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// `7/24`: the units mean something.
+    Count,
+    /// `29 %`: they only measure the work.
+    Share,
+}
+
+/// An amount towards a known total.
 pub struct Progress {
     bar: Option<ProgressBar>,
+    shown: Shown,
     total: u64,
     started: Instant,
     last_line: Instant,
 }
 
 impl Progress {
-    /// Shows `0/total` of something, named by `what`.
-    pub fn new(total: u64, what: &str) -> Self {
-        let style =
-            ProgressStyle::with_template("{prefix} [{bar:24}] {pos}/{len}  {msg}  {elapsed}, {eta} left")
-                .expect("the template is constant and valid")
-                .progress_chars("=> ");
+    /// Shows how much of `total` is done; `what` names the work or its units.
+    pub fn new(total: u64, what: &str, shown: Shown) -> Self {
+        let template = match shown {
+            Shown::Count => "{prefix} [{bar:24}] {pos}/{len}  {msg}  {elapsed}, {eta} left",
+            Shown::Share => "{prefix} [{bar:24}] {percent} %  {msg}  {elapsed}, {eta} left",
+        };
+        let style = ProgressStyle::with_template(template)
+            .expect("the templates are constant and valid")
+            .progress_chars("=> ");
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
             bar.with_style(style).with_prefix(what.to_string())
         });
         let now = Instant::now();
-        Progress { bar, total, started: now, last_line: now }
+        Progress { bar, shown, total, started: now, last_line: now }
     }
 
     /// `done` of the total are finished; `now` says what is being worked on.
@@ -42,7 +55,11 @@ impl Progress {
         }
         if PLAIN_INTERVAL <= self.last_line.elapsed() {
             self.last_line = Instant::now();
-            output::note(&format!("{done}/{} {now}{}", self.total, self.time_left(done)));
+            let amount = match self.shown {
+                Shown::Count => format!("{done}/{}", self.total),
+                Shown::Share => format!("{} %", 100 * done / self.total.max(1)),
+            };
+            output::note(&format!("{amount} {now}{}", self.time_left(done)));
         }
     }
 

@@ -16,7 +16,7 @@ use crate::interrupt::{self, Interrupted, Second};
 use crate::machine::{self, Machine};
 use crate::model::Model;
 use crate::output::{self, Align, Table};
-use crate::progress::Progress;
+use crate::progress::{Progress, Shown};
 
 /// Tokens computed at once when a prompt is read, as `generate` does it.
 const PIECE: usize = 512;
@@ -74,7 +74,8 @@ pub fn run(arguments: &BenchArgs) -> anyhow::Result<()> {
     }
 
     let cancel = interrupt::listen(Second::Exits)?;
-    let mut progress = Progress::new((plans.len() * (arguments.repetitions + 1)) as u64, "runs");
+    let mut progress =
+        Progress::new((plans.len() * (arguments.repetitions + 1)) as u64, "runs", Shown::Count);
     let mut forward = Forward::default();
     let mut tests = Vec::new();
     for (index, &(kind, tokens)) in plans.iter().enumerate() {

@@ -17,7 +17,7 @@ use crate::input;
 use crate::interrupt::{self, Interrupted, Second};
 use crate::model::Model;
 use crate::output;
-use crate::progress::Progress;
+use crate::progress::{Progress, Shown};
 
 /// Rows of logits in memory at once: one of Qwen2.5 takes 608 kB.
 const HEAD_ROWS: usize = 16;
@@ -51,7 +51,7 @@ pub fn run(arguments: &LogitsArgs) -> anyhow::Result<()> {
     let file_bytes = {
         let mut out = BufWriter::with_capacity(1 << 20, file.as_file_mut());
         let header_bytes = write_header(&mut out, &ids, vocabulary)?;
-        let mut progress = Progress::new(ids.len() as u64, "tokens");
+        let mut progress = Progress::new(ids.len() as u64, "tokens", Shown::Count);
         let mut forward = Forward::default();
         for (index, piece) in ids.chunks(arguments.chunk).enumerate() {
             if cancel.load(std::sync::atomic::Ordering::SeqCst) {

@@ -11,7 +11,7 @@ use crate::input;
 use crate::interrupt::{self, Interrupted, Second};
 use crate::model::Model;
 use crate::output::{self, grouped};
-use crate::progress::Progress;
+use crate::progress::{Progress, Shown};
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -65,7 +65,9 @@ pub fn run(arguments: &PerplexityArgs) -> anyhow::Result<()> {
     let mut progress: Option<Progress> = None;
     let scored =
         perplexity::score(model.backend.as_mut(), &documents, &options, &cancel, &mut |done, total| {
-            progress.get_or_insert_with(|| Progress::new(total as u64, "tokens")).update(done as u64, "");
+            progress
+                .get_or_insert_with(|| Progress::new(total as u64, "tokens", Shown::Count))
+                .update(done as u64, "");
         });
     drop(progress);
     let score = match scored {

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::args::{GroupArg, HeadArg, MethodArg, QuantizeArgs};
 use crate::interrupt::{self, Interrupted, Second};
 use crate::output::{self, grouped};
-use crate::progress::Progress;
+use crate::progress::{Progress, Shown};
 use crate::{files, machine, model};
 
 /// What `--json` prints: the report without its tensors.
@@ -99,7 +99,8 @@ struct Watch {
 
 impl edgewen_quant::Progress for Watch {
     fn step(&mut self, done: usize, total: usize, what: &str) {
-        let progress = self.progress.get_or_insert_with(|| Progress::new(total as u64, "quantizing"));
+        let progress =
+            self.progress.get_or_insert_with(|| Progress::new(total as u64, "quantizing", Shown::Share));
         progress.update(done as u64, what);
     }
 
