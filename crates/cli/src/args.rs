@@ -4,11 +4,15 @@
 //! name, one default and one help text everywhere. The variable of a flag follows from its name (`--top-k` is
 //! `EDGEWEN_TOP_K`) and is added in one place, [`command`]; a flag on the command line wins over its variable.
 
+mod values;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Command, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+
+use values::{above_zero, finite, fraction, non_negative, positive, probability};
 
 /// Prefix of the environment variables.
 const ENV_PREFIX: &str = "EDGEWEN_";
@@ -506,39 +510,6 @@ fn add_variable(argument: clap::Arg) -> clap::Arg {
 
 fn variable_of(flag: &str) -> String {
     format!("{ENV_PREFIX}{}", flag.replace('-', "_").to_uppercase())
-}
-
-fn positive(text: &str) -> Result<usize, String> {
-    match text.parse::<usize>() {
-        Ok(0) => Err("must be at least 1".to_string()),
-        Ok(value) => Ok(value),
-        Err(_) => Err("not a whole number of at least 1".to_string()),
-    }
-}
-
-fn finite(text: &str) -> Result<f32, String> {
-    text.parse::<f32>().ok().filter(|value| value.is_finite()).ok_or_else(|| "not a number".to_string())
-}
-
-fn non_negative(text: &str) -> Result<f32, String> {
-    finite(text).and_then(|value| if 0.0 <= value { Ok(value) } else { Err("must be 0 or more".to_string()) })
-}
-
-fn above_zero(text: &str) -> Result<f32, String> {
-    finite(text)
-        .and_then(|value| if 0.0 < value { Ok(value) } else { Err("must be more than 0".to_string()) })
-}
-
-fn probability(text: &str) -> Result<f32, String> {
-    let inside = |value| 0.0 < value && value <= 1.0;
-    finite(text)
-        .and_then(|value| if inside(value) { Ok(value) } else { Err("must be in (0, 1]".to_string()) })
-}
-
-fn fraction(text: &str) -> Result<f32, String> {
-    let inside = |value| (0.0..=1.0).contains(&value);
-    finite(text)
-        .and_then(|value| if inside(value) { Ok(value) } else { Err("must be in [0, 1]".to_string()) })
 }
 
 #[cfg(test)]
