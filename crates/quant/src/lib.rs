@@ -56,8 +56,11 @@ pub fn quantize(
     let start = Instant::now();
     checkpoint.validate()?;
     let files = checkpoint.tokenizer_files()?;
+    // Plain rounding needs no tokenizer, but a file with one that does not work would be of no use.
+    let tokenizer = Tokenizer::from_files(&files)?;
+    tokenizer.check_vocabulary(checkpoint.config().vocab_size)?;
     let text = match options.method {
-        Method::Awq => Some(read_text(checkpoint, options, &files)?),
+        Method::Awq => Some(read_text(checkpoint, options, &tokenizer)?),
         Method::Rtn => None,
     };
     let threads = options.threads.max(1);
@@ -110,12 +113,10 @@ pub fn quantize(
 fn read_text(
     checkpoint: &Checkpoint,
     options: &QuantizeOptions,
-    files: &TokenizerFiles,
+    tokenizer: &Tokenizer,
 ) -> Result<(Batch, CalibrationReport)> {
-    let tokenizer = Tokenizer::from_files(files)?;
-    let config = checkpoint.config();
-    tokenizer.check_vocabulary(config.vocab_size)?;
-    calibrate::segments(&options.calibration, &tokenizer, options.calibration_tokens, config.max_position)
+    let context = checkpoint.config().max_position;
+    calibrate::segments(&options.calibration, tokenizer, options.calibration_tokens, context)
 }
 
 fn header(

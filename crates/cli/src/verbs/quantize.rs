@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use edgewen_layout::GroupSize;
-use edgewen_model::{Checkpoint, Tokenizer};
+use edgewen_model::Checkpoint;
 use edgewen_quant::{Calibration, HeadBits, Method, QuantizeOptions, Report};
 use serde::Serialize;
 
@@ -39,9 +39,6 @@ struct Summary<'a> {
 /// Quantizes, then prints what came of it.
 pub fn run(arguments: &QuantizeArgs) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::open(&arguments.checkpoint)?;
-    // A file with a tokenizer that does not work would be of no use.
-    let tokenizer = Tokenizer::from_files(&checkpoint.tokenizer_files()?)?;
-    tokenizer.check_vocabulary(checkpoint.config().vocab_size)?;
     let options = options(arguments)?;
     let cancel = interrupt::listen(Second::Waits)?;
     // Opened now: a folder that is not there is no news for after the work.
