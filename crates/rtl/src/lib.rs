@@ -1,0 +1,1 @@
+//! The accelerator's SystemVerilog, compiled by Verilator when it is first needed. To be written.
