@@ -1,1 +1,3 @@
 //! How long a token takes. To be written.
+
+pub mod accelerator;
