@@ -5,6 +5,7 @@
 //! The format is described for readers in docs/packed-format.md.
 #![forbid(unsafe_code)]
 
+pub mod awq_macro;
 mod pack;
 pub mod row_block;
 
