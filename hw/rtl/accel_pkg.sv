@@ -1,8 +1,9 @@
 /// Types and constants that the modules of the accelerator share.
 ///
-/// A *beat* is one 128-bit word of a weight port. A beat of weights is a *tile*: 4 output channels x 8 inputs of
-/// 4 bits. A *line* is the 8 inputs of all channels of a block (4 tiles, or 2 in the AWQ_MACRO layout), a *group*
-/// is 8 lines = 64 inputs, a *block* is the rows that share one header. In a *round* every port works on one block.
+/// A *beat* is one 128-bit word of a weight port. A beat of weights is a *tile*: 4 output channels
+/// x 8 inputs of 4 bits. A *line* is the 8 inputs of all channels of a block (4 tiles, or 2 in the
+/// AWQ_MACRO layout), a *group* is 8 lines = 64 inputs, a *block* is the rows that share one
+/// header. In a *round* every port works on one block.
 package accel_pkg;
 
   parameter int unsigned NumPorts = 4;
@@ -43,7 +44,7 @@ package accel_pkg;
   // What a tile is. All ports share one, since they work in lock-step.
   typedef struct packed {
     logic                valid;
-    logic                bank;         // of the header and of the accumulators: alternates with every round
+    logic                bank;         // of header and accumulators: alternates with every round
     logic                first_group;
     logic                last_group;
     logic                first_line;

@@ -1,23 +1,24 @@
 /// AXI4 read master: one command (address, beats) becomes INCR bursts of at most 16 beats.
 ///
-/// A burst ends at a 256-byte boundary, so none crosses 4 KiB and all but the first and the last are
-/// full. A burst is asked for every second cycle at most, which keeps up with one beat a cycle. Bursts
-/// are answered in order (one ID). With BufferBeats > 0 a burst is only asked for when the buffer
-/// behind the master has room for all of it, so that RREADY is always high.
+/// A burst ends at a 256-byte boundary, so none crosses 4 KiB and all but the first and the last
+/// are full. A burst is asked for every second cycle at most, which keeps up with one beat a cycle.
+/// Bursts are answered in order (one ID). With BufferBeats > 0 a burst is only asked for when the
+/// buffer behind the master has room for all of it, so that RREADY is always high.
 ///
-/// The first error (SLVERR, DECERR, RLAST early or late, an answer nobody asked for, no progress for
-/// timeout_i cycles) is held with the address of its burst until flush_i. After it no burst is asked
-/// for and no beat comes out. flush_i drops the command and takes in what is under way; idle_o tells
-/// when that is done. After a breach of the protocol that is 255 quiet cycles after either count
-/// (bursts by RLAST, beats by number) has come to zero; a port that never answers is given up after
-/// timeout_i quiet cycles more. An address that is never accepted cannot be taken back.
+/// The first error (SLVERR, DECERR, RLAST early or late, an answer nobody asked for, no progress
+/// for timeout_i cycles) is held with the address of its burst until flush_i. After it no burst is
+/// asked for and no beat comes out. flush_i drops the command and takes in what is under way;
+/// idle_o tells when that is done. After a breach of the protocol that is 255 quiet cycles after
+/// either count (bursts by RLAST, beats by number) has come to zero; a port that never answers is
+/// given up after timeout_i quiet cycles more. An address that is never accepted cannot be taken
+/// back.
 ///
 /// A beat comes out 1 cycle after RVALID. It does not realign: addresses are multiples of 16.
 module axi_read_master
   import accel_pkg::*;
 #(
   parameter int unsigned MaxOutstanding = 16,  // bursts under way at once, a power of two
-  parameter int unsigned BufferBeats    = 0    // room behind the master; 0: the sink takes every beat
+  parameter int unsigned BufferBeats    = 0    // room behind the master; 0: no limit
 ) (
   input  logic        clk_i,
   input  logic        rst_ni,
@@ -61,7 +62,7 @@ module axi_read_master
   if (BufferBeats != 0 && BufferBeats < BurstBeats) begin : g_check_buffer
     $error("axi_read_master: the buffer must hold at least one burst");
   end
-  if (MaxOutstanding < 2 || (MaxOutstanding & (MaxOutstanding - 1)) != 0) begin : g_check_outstanding
+  if (MaxOutstanding < 2 || (MaxOutstanding & (MaxOutstanding - 1)) != 0) begin : g_check_list
     $error("axi_read_master: MaxOutstanding must be a power of two, at least 2");
   end
 
@@ -123,7 +124,7 @@ module axi_read_master
     else         issued_q <= issue;
   end
 
-  // An address that was shown stays until it is taken, even while flushing: the protocol asks for it.
+  // An address that was shown stays until it is taken, even while flushing, as AXI asks.
   always_ff @(posedge clk_i) begin
     if (!rst_ni)          arvalid_q <= 1'b0;
     else if (issue)       arvalid_q <= 1'b1;

@@ -1,15 +1,16 @@
 /// Decides when a beat is taken from every active port, and says what that beat is.
 ///
-/// The ports work in lock-step: a beat is taken in the cycles in which each port that is active in this
-/// round has one. Round r is block r of every port; a port with fewer blocks is not active in the last
-/// rounds. bank_free_i is looked at before the first beat of a round and must say that the bank of
-/// the block two rounds ago is no longer needed. While beats are there and bank_free_i is high a beat is taken in
-/// every cycle, with no gap between header, groups and blocks; an operation begins 2 cycles after
-/// start_i. The description of a beat comes 1 cycle after it was taken.
+/// The ports work in lock-step: a beat is taken in the cycles in which each port that is active in
+/// this round has one. Round r is block r of every port; a port with fewer blocks is not active in
+/// the last rounds. bank_free_i is looked at before the first beat of a round and must say that the
+/// bank of the block two rounds ago is no longer needed. While beats are there and bank_free_i is
+/// high a beat is taken in every cycle, with no gap between header, groups and blocks; an operation
+/// begins 2 cycles after start_i. The description of a beat comes 1 cycle after it was taken.
 ///
-/// Row block: 2 beats of scales a group, 1 beat of zero points for 2 groups, padding, then 32 beats of
-/// weights a group, each a tile. AWQ_MACRO: for each group a beat of zero points, a beat of scales
-/// and 16 beats of weights; `tile_ctrl_o` is valid with every second one, as the first tile of the pair.
+/// Row block: 2 beats of scales a group, 1 beat of zero points for 2 groups, padding, then 32 beats
+/// of weights a group, each a tile. AWQ_MACRO: for each group a beat of zero points, a beat of
+/// scales and 16 beats of weights; `tile_ctrl_o` is valid with every second one, as the first tile
+/// of the pair.
 module beat_sequencer
   import accel_pkg::*;
 #(

@@ -1,12 +1,12 @@
 /// Scales and zero points of one port, in two banks: the block in work and the next one.
 ///
-/// Written beat by beat as they come from memory. A read gives the scale and the zero point of one channel
-/// of one group, 2 cycles after req_i, one a cycle. The read and the write port are independent; who reads
-/// must know that the word is in (1 cycle after the write).
+/// Written beat by beat as they come from memory. A read gives the scale and the zero point of one
+/// channel of one group, 2 cycles after req_i, one a cycle. The read and the write port are
+/// independent; who reads must know that the word is in (1 cycle after the write).
 ///
-/// Row blocks: beat i of the scales has channels 8 (i mod 2) .. + 7 of group i / 2; beat i of the zero
-/// points has groups 2 i and 2 i + 1. AWQ_MACRO: one beat each for every group, 8 channels, the zero points
-/// in the nibble order 0, 4, 1, 5, 2, 6, 3, 7.
+/// Row blocks: beat i of the scales has channels 8 (i mod 2) .. + 7 of group i / 2; beat i of the
+/// zero points has groups 2 i and 2 i + 1. AWQ_MACRO: one beat each for every group, 8 channels,
+/// the zero points in the nibble order 0, 4, 1, 5, 2, 6, 3, 7.
 module header_buffer
   import accel_pkg::*;
 #(

@@ -1,6 +1,7 @@
 /// Register slice for a valid/ready stream: cuts the paths of valid, data and ready.
 ///
-/// Latency 1 cycle, throughput one word a cycle. Holds two words. Does not reorder or drop; `flush_i` empties it.
+/// Latency 1 cycle, throughput one word a cycle. Holds two words. Does not reorder or drop;
+/// `flush_i` empties it.
 module skid_buffer #(
   parameter int unsigned Width = 128
 ) (
@@ -38,7 +39,7 @@ module skid_buffer #(
     end
   end
 
-  // A word goes to the spare register only if the output register is held: ready_o was high because spare was empty.
+  // A word goes to the spare register only while the output register is held.
   always_ff @(posedge clk_i) begin
     if (advance) begin
       if (spare_valid_q) data_q <= spare_q;

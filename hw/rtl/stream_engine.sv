@@ -1,9 +1,9 @@
 /// Fetches the weights of one port: a queue of commands, a read master and the deep run-ahead FIFO.
 ///
-/// Commands are worked off in order, each a range of beats that lie one after the other; the beats of
-/// all of them come out as one stream. The engine runs ahead until FifoDepth beats are asked for and not
-/// taken. Throughput one beat a cycle. From a command to its first address 4 cycles, from a beat on
-/// the bus to the output 5. It does not look at what it fetches.
+/// Commands are worked off in order, each a range of beats that lie one after the other; the beats
+/// of all of them come out as one stream. The engine runs ahead until FifoDepth beats are asked for
+/// and not taken. Throughput one beat a cycle. From a command to its first address 4 cycles, from a
+/// beat on the bus to the output 5. It does not look at what it fetches.
 ///
 /// flush_i (level, until idle_o) drops the commands and all data, on the way or here.
 module stream_engine

@@ -1,12 +1,13 @@
 /// Deep FIFO in UltraRAM: the run-ahead buffer of a weight port.
 ///
-/// The memory has a write port and a read port and ReadLatency registers behind it, so that a cascade
-/// of UltraRAMs can be pipelined. A small FIFO of OutDepth words hides that latency: a read is started
-/// while fewer than OutDepth words are on their way or waiting, which gives one word a cycle in steady
-/// state. A word comes out ReadLatency + 2 cycles after it went in, at the earliest.
+/// The memory has a write port and a read port and ReadLatency registers behind it, so that a
+/// cascade of UltraRAMs can be pipelined. A small FIFO of OutDepth words hides that latency: a read
+/// is started while fewer than OutDepth words are on their way or waiting, which gives one word a
+/// cycle in steady state. A word comes out ReadLatency + 2 cycles after it went in, at the
+/// earliest.
 ///
-/// Depth need not be a power of two. The words behind the memory are in excess of Depth: with credits
-/// for Depth words the FIFO cannot overflow. A write while full is ignored.
+/// Depth need not be a power of two. The words behind the memory are in excess of Depth: with
+/// credits for Depth words the FIFO cannot overflow. A write while full is ignored.
 module stream_fifo #(
   parameter int unsigned Width       = 128,
   parameter int unsigned Depth       = 28672,
@@ -51,7 +52,7 @@ module stream_fifo #(
   assign ready_o = !full_q;
   assign push    = valid_i && !full_q;
   assign pop     = valid_o && ready_i;
-  // A word that leaves in this cycle makes room only in the next: keeps ready_i off the read address.
+  // A word that leaves makes room only in the next cycle: keeps ready_i off the read address.
   assign read    = !empty_q && (ahead_q != OutWidth'(OutDepth));
   assign level_o = level_q;
 

@@ -1,8 +1,10 @@
-/// Takes the beats of the four ports in lock-step, keeps the headers and hands tiles to the compute core.
+/// Takes the beats of the four ports in lock-step, keeps the headers and hands tiles to the compute
+/// core.
 ///
-/// Latency from a beat at s_data_i to its tile: 2 cycles (row block), 3 or 4 (AWQ_MACRO). Throughput one beat
-/// of every active port a cycle. tile_o of a port that is not active has no meaning. Tiles cannot be
-/// held back: the core says with bank_free_i whether the next block may begin.
+/// Latency from a beat at s_data_i to its tile: 2 cycles (row block), 3 or 4 (AWQ_MACRO).
+/// Throughput one beat of every active port a cycle. tile_o of a port that is not active has no
+/// meaning. Tiles cannot be held back: the core says with bank_free_i whether the next block may
+/// begin.
 module stream_front
   import accel_pkg::*;
 #(
@@ -33,7 +35,7 @@ module stream_front
   output logic [NumPorts-1:0][3:0]   hdr_zero_o,
 
   output logic                       take_o,       // pulse: a beat was taken from every active port
-  output logic [NumPorts-1:0]        stall_o       // pulse: a beat of that port was wanted and not there
+  output logic [NumPorts-1:0]        stall_o       // pulse: its beat was wanted and not there
 );
 
   logic [NumPorts-1:0] valid, ready;

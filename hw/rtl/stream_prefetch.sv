@@ -1,10 +1,10 @@
 /// Follows the descriptor list ahead of the operations and tells the four engines what to fetch.
 ///
-/// While head_o differs from tail_i it reads 8 words of the next descriptor, multiplies the blocks of
-/// each port by the beats of a block and puts one command into the queue of every port that has blocks.
-/// About 18 cycles a descriptor, or as long as a queue is full. A descriptor whose kind, groups or beats
-/// of a block cannot be right is passed over without a command: the operation that needs it reports the
-/// error. The other fields of a descriptor are not looked at.
+/// While head_o differs from tail_i it reads 8 words of the next descriptor, multiplies the blocks
+/// of each port by the beats of a block and puts one command into the queue of every port that has
+/// blocks. About 18 cycles a descriptor, or as long as a queue is full. A descriptor whose kind,
+/// groups or beats of a block cannot be right is passed over without a command: the operation that
+/// needs it reports the error. The other fields of a descriptor are not looked at.
 module stream_prefetch
   import accel_pkg::*;
 #(

@@ -1,7 +1,8 @@
-/// Small FIFO in distributed RAM. The oldest word is at the output as soon as it is in (1 cycle after the write).
+/// Small FIFO in distributed RAM. The oldest word is at the output as soon as it is in (1 cycle
+/// after the write).
 ///
-/// Throughput one word in and one out a cycle. For depths of 2 to 64; a deep FIFO is `stream_fifo`. A write while full
-/// and a read while empty are ignored. `flush_i` empties it.
+/// Throughput one word in and one out a cycle. For depths of 2 to 64; a deep FIFO is another module.
+/// A write while full and a read while empty are ignored. `flush_i` empties it.
 module sync_fifo #(
   parameter int unsigned Width      = 32,
   parameter int unsigned Depth      = 16,  // a power of two
@@ -40,7 +41,7 @@ module sync_fifo #(
   assign data_o  = mem[rptr_q];
   assign level_o = level_q;
 
-  // Full and empty are registers of their own, so that they do not wait for a comparison of the level.
+  // Full and empty are registers of their own: nothing waits for a comparison of the level.
   always_ff @(posedge clk_i) begin
     if (!rst_ni || flush_i) begin
       wptr_q  <= '0;

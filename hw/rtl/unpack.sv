@@ -1,11 +1,12 @@
 /// The unpacking unit of a port: keeps one beat and shows it as a tile of 4 channels x 8 inputs.
 ///
-/// Row blocks: byte 4 c + j of a beat has input j of channel c in its low nibble and input 4 + j in its
-/// high one, so the tile is the beat with its wires in another order, 1 cycle after take_i.
+/// Row blocks: byte 4 c + j of a beat has input j of channel c in its low nibble and input 4 + j in
+/// its high one, so the tile is the beat with its wires in another order, 1 cycle after take_i.
 ///
-/// AWQ_MACRO: a 32-bit word has one input of 8 channels, channel c at nibble 0, 4, 1, 5, 2, 6, 3, 7. Two beats
-/// (inputs 0-3 and 4-7 of a line) make two tiles: channels 0-3 come 2 cycles after the second beat was
-/// taken, channels 4-7 in the cycle after. So there is a tile for every beat and no bubble.
+/// AWQ_MACRO: a 32-bit word has one input of 8 channels, channel c at nibble 0, 4, 1, 5, 2, 6, 3,
+/// 7. Two beats (inputs 0-3 and 4-7 of a line) make two tiles: channels 0-3 come 2 cycles after the
+/// second beat was taken, channels 4-7 in the cycle after. So there is a tile for every beat and no
+/// bubble.
 module unpack
   import accel_pkg::*;
 #(
