@@ -1,1 +1,19 @@
-//! The accelerator's SystemVerilog, compiled by Verilator when it is first needed. To be written.
+//! The accelerator's SystemVerilog, compiled by Verilator when it is first needed, and driven from Rust.
+//!
+//! [`Model`] builds any module of `hw/rtl` at run time and drives its ports by name: the benches of the modules use it.
+//! The product carries the sources with it and needs Verilator and a C++ compiler only when the RTL is asked for.
+
+#![deny(unsafe_code)]
+
+mod compile;
+mod error;
+mod ffi;
+mod model;
+mod ports;
+pub mod sources;
+mod toolchain;
+
+pub use compile::Speed;
+pub use error::{Error, Result};
+pub use model::{Builder, Model, PortId};
+pub use toolchain::Toolchain;
