@@ -87,26 +87,9 @@ impl Recipe<'_> {
         flags
     }
 
-    /// The compiler, its version and its flags, which are the same for all files but for the level of optimization.
+    /// What the compiler is told that is not in the sources.
     fn compiler_flags(&self, tools: &Toolchain) -> Vec<String> {
-        let mut flags: Vec<String> = [
-            "-std=c++17",
-            "-fPIC",
-            "-fvisibility=hidden",
-            "-w",
-            "-DVL_TIME_CONTEXT",
-            "-DVERILATOR=1",
-            "-DVM_SC=0",
-        ]
-        .map(str::to_owned)
-        .to_vec();
-        flags.push(format!("-DVM_COVERAGE={}", u8::from(self.coverage)));
-        flags.extend(["-DVM_TRACE=0", "-DVM_TIMING=0"].map(str::to_owned));
-        if !tools.compiler_version.contains("clang") {
-            // Each library keeps its own copy of Verilator's run time.
-            flags.push("-fno-gnu-unique".to_owned());
-        }
-        flags.push(tools.compiler_version.clone());
+        let mut flags = common_flags(tools);
         if self.speed == Speed::Run {
             flags.push(native(&tools.compiler));
         }
@@ -199,18 +182,15 @@ impl Recipe<'_> {
 
     /// Verilator's own run time, compiled once for all modules.
     fn runtime(&self, tools: &Toolchain, cache: &Path) -> Result<Vec<PathBuf>> {
-        let names: &[&str] = match self.coverage {
-            false => &["verilated", "verilated_threads"],
-            true => &["verilated", "verilated_threads", "verilated_cov"],
-        };
-        let key = hex(format!("{} {:?} {names:?}", tools.version, self.compiler_flags(tools)).as_bytes());
+        let names = ["verilated", "verilated_threads", "verilated_cov"];
+        let key = hex(format!("{} {:?}", tools.version, common_flags(tools)).as_bytes());
         let entry = cache.join(format!("runtime-{key}"));
         if !entry.is_dir() {
             locked(&entry, || {
                 let work = tempdir(&entry)?;
                 let include = tools.root.join("include");
                 let units: Vec<_> =
-                    names.iter().map(|name| (include.join(format!("{name}.cpp")), "-O2")).collect();
+                    names.iter().map(|name| (include.join(format!("{name}.cpp")), "-O1")).collect();
                 self.compile(tools, &work.0, &units)?;
                 fs::rename(&work.0, &entry).map_err(Error::file(&entry))
             })?;
@@ -221,14 +201,14 @@ impl Recipe<'_> {
     /// Compiles the files into `folder`, as many at a time as there are processors.
     fn compile(&self, tools: &Toolchain, folder: &Path, units: &[(PathBuf, &str)]) -> Result<Vec<PathBuf>> {
         let include = tools.root.join("include");
-        let mut flags = self.compiler_flags(tools);
-        flags.retain(|flag| flag.starts_with("-"));
+        let mut flags = common_flags(tools);
+        flags.remove(0);
         let one = |(path, level): &(PathBuf, &str)| -> Result<PathBuf> {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let object = folder.join(format!("{stem}.o"));
             let mut command = Command::new(&tools.compiler);
             command.args(&flags).arg(level).arg("-I").arg(folder).arg("-I").arg(&include);
-            if self.speed == Speed::Run {
+            if *level == "-O3" {
                 command.arg("-march=native");
             }
             command.arg("-I").arg(include.join("vltstd")).arg("-c").arg(path).arg("-o").arg(&object);
@@ -263,6 +243,18 @@ impl Recipe<'_> {
         text.push_str(&String::from_utf8_lossy(&output.stdout));
         Err(Error::Build { top: self.top.to_owned(), command: format!("{command:?}"), output: text })
     }
+}
+
+/// The compiler's version, and the flags that all files have in common.
+fn common_flags(tools: &Toolchain) -> Vec<String> {
+    let mut flags = vec![tools.compiler_version.clone()];
+    flags.extend(["-std=c++17", "-fPIC", "-fvisibility=hidden", "-w"].map(str::to_owned));
+    flags.extend(["-DVL_TIME_CONTEXT", "-DVERILATOR=1", "-DVM_SC=0", "-DVM_TRACE=0"].map(str::to_owned));
+    if !tools.compiler_version.contains("clang") {
+        // Each library keeps its own copy of Verilator's run time.
+        flags.push("-fno-gnu-unique".to_owned());
+    }
+    flags
 }
 
 /// Runs `build` unless another process has made the entry meanwhile.

@@ -1,5 +1,8 @@
 //! What the benches share.
 
+// Every bench is a program of its own and uses some of this.
+#![allow(dead_code)]
+
 use edgewen_rtl::{Builder, Model};
 
 /// Builds the module, or says why the test is skipped. With `CI=true` nothing is skipped.
