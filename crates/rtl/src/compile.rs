@@ -111,7 +111,7 @@ impl Recipe<'_> {
             fs::create_dir_all(folder).map_err(Error::file(folder))?;
         }
         let mut verilator = Command::new(&tools.verilator);
-        verilator.env("VERILATOR_ROOT", &tools.root).args(self.verilator_flags());
+        verilator.args(self.verilator_flags());
         verilator.args(["--top-module", self.top]).arg("--Mdir").arg(&object);
         for (name, value) in self.parameters {
             verilator.arg(format!("-G{name}={value}"));

@@ -34,8 +34,9 @@ impl Toolchain {
         let verilator = match env::var_os("VERILATOR").filter(|program| !program.is_empty()) {
             Some(program) => PathBuf::from(program),
             None => match &given_root {
-                Some(root) => root.join("bin/verilator"),
-                None => PathBuf::from("verilator"),
+                // Debian's installation keeps the driver elsewhere.
+                Some(root) if root.join("bin/verilator").is_file() => root.join("bin/verilator"),
+                _ => PathBuf::from("verilator"),
             },
         };
         let root = match given_root {
