@@ -1,0 +1,60 @@
+/// A binary16 number as binary32. Exact: a subnormal half is a normal single, infinities stay, a NaN is 0x7FC00000.
+///
+/// Latency 2 cycles (`Latency`: leading zeros, shift), throughput one a cycle, no back-pressure. The lowest 13 bits of
+/// the result are zero.
+module f16_to_f32 #(
+  localparam int unsigned Latency = 2
+) (
+  input  logic        clk_i,
+  input  logic        rst_ni,
+
+  input  logic        valid_i,
+  input  logic [15:0] half_i,
+
+  output logic        valid_o,  // Latency cycles later
+  output logic [31:0] result_o
+);
+
+  logic [Latency:1] valid_q;
+  logic [3:0]       zeros, zeros1_q;
+  logic [15:0]      half1_q;
+  logic [9:0]       normal;
+  logic [31:0]      result2_q;
+
+  leading_zeros #(.Width(10)) u_leading_zeros (
+    .data_i (half_i[9:0]),
+    .count_o(zeros)
+  );
+
+  // The leading one of a subnormal fraction becomes the hidden one.
+  assign normal = 10'(half1_q[9:0] << (zeros1_q + 4'd1));
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) valid_q <= '0;
+    else         valid_q <= {valid_q[Latency-1:1], valid_i};
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (valid_i) begin
+      half1_q  <= half_i;
+      zeros1_q <= zeros;
+    end
+    if (valid_q[1]) begin
+      unique case (half1_q[14:10])
+        5'd0: begin
+          if (zeros1_q == 4'd10) result2_q <= {half1_q[15], 31'd0};
+          else                   result2_q <= {half1_q[15], 8'd112 - 8'(zeros1_q), normal, 13'd0};
+        end
+        5'd31: begin
+          if (half1_q[9:0] != '0) result2_q <= 32'h7FC0_0000;
+          else                    result2_q <= {half1_q[15], 8'hFF, 23'd0};
+        end
+        default: result2_q <= {half1_q[15], 8'd112 + 8'(half1_q[14:10]), half1_q[9:0], 13'd0};
+      endcase
+    end
+  end
+
+  assign valid_o  = valid_q[Latency];
+  assign result_o = result2_q;
+
+endmodule
