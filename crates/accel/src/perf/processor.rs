@@ -1,0 +1,359 @@
+//! What the ARM cores do between two operations of the accelerator, and how long it takes.
+//!
+//! A part is the cycles of its kernel on the threads it is split over (`cycles`), plus the bytes it moves to and from
+//! memory at the rate the cores reach, plus constants for registers and threads. Nothing of that overlaps here: the
+//! cores work in order. Everything is a projection; the constants are assumptions that the report prints.
+
+pub mod cycles;
+
+use edgewen_kernels::kv::KvType;
+use edgewen_model::Config;
+use serde::Serialize;
+
+pub use cycles::{Figures, Line, Model, figures};
+
+/// Query rows of a tile of attention, tokens of a quantization task, elements of an addition task, scores of a tile:
+/// as in the kernels.
+const TILE_ROWS: u32 = 32;
+const TILE_SCORES: u32 = 64 * 1024;
+const QUANTIZE_TASK_TOKENS: u32 = 4;
+const ADD_TASK_ELEMENTS: u32 = 32 * 1024;
+/// Positions of a block of the key-value cache.
+const KV_BLOCK: u32 = 16;
+const F32_BYTES: u64 = 4;
+
+/// The processor of the board and what is assumed of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Processor {
+    /// Clock in MHz.
+    pub mhz: f64,
+    /// Threads that compute.
+    pub threads: u32,
+    /// Memory rate of all cores together, GB/s: measured with three threads on the board.
+    pub cluster_gbps: f64,
+    /// Memory rate of one core, GB/s: a third of that.
+    pub thread_gbps: f64,
+    /// Second-level cache: what one operation reads and writes in less than half of this stays there.
+    pub l2_bytes: u64,
+    /// A register write and the barrier before it. Assumed.
+    pub register_write_ns: f64,
+    /// A register read. Assumed.
+    pub register_read_ns: f64,
+    /// Reads until the end of an operation is seen, on average: half a read late, and the read itself.
+    pub polls: f64,
+    /// Handing work to the other threads and waiting for the last. Assumed.
+    pub handover_ns: f64,
+    /// What a token costs outside of the kernels: detokenizer, stop strings, output. Assumed.
+    pub token_ns: f64,
+    /// Which price of the kernels counts.
+    pub model: Model,
+    /// Splits operations of one token over the threads, too, which the kernels do not do yet.
+    pub split: bool,
+    /// Divides the cycles of attention: 1 as the kernels are.
+    pub attention_speedup: f64,
+}
+
+impl Default for Processor {
+    /// Four Cortex-A53 at 1,333 MHz.
+    fn default() -> Self {
+        Self {
+            mhz: 1333.33,
+            threads: 4,
+            cluster_gbps: 5.70,
+            thread_gbps: 1.90,
+            l2_bytes: 1 << 20,
+            register_write_ns: 150.0,
+            register_read_ns: 250.0,
+            polls: 1.5,
+            handover_ns: 600.0,
+            token_ns: 5_000.0,
+            model: Model::Mca,
+            split: false,
+            attention_speedup: 1.0,
+        }
+    }
+}
+
+/// One thing the processor does, in the order of the forward pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// Reading the list of the best logits, and what a token costs outside of the kernels.
+    Sampling,
+    /// A row of the embedding.
+    Embedding,
+    /// Reading the accelerator's results.
+    Results,
+    /// `x += y`.
+    Add,
+    /// RMSNorm.
+    RmsNorm,
+    /// Rotating queries and keys.
+    Rope,
+    /// Appending keys and values to the cache.
+    KvAppend,
+    /// Attention with its softmax.
+    Attention,
+    /// `silu(gate) * up`.
+    SiluMul,
+    /// Activations to eight bits.
+    Quantize,
+    /// Doorbell, and the wait until its end is seen.
+    Registers,
+}
+
+impl Task {
+    /// Every task in the order of the forward pass.
+    pub const ALL: [Self; 11] = [
+        Self::Sampling,
+        Self::Embedding,
+        Self::Results,
+        Self::Add,
+        Self::RmsNorm,
+        Self::Rope,
+        Self::KvAppend,
+        Self::Attention,
+        Self::SiluMul,
+        Self::Quantize,
+        Self::Registers,
+    ];
+
+    /// For tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sampling => "sampling",
+            Self::Embedding => "embedding row",
+            Self::Results => "read results",
+            Self::Add => "add",
+            Self::RmsNorm => "RMSNorm",
+            Self::Rope => "RoPE",
+            Self::KvAppend => "KV append",
+            Self::Attention => "attention, softmax",
+            Self::SiluMul => "SiLU x mul",
+            Self::Quantize => "quantize",
+            Self::Registers => "doorbell, poll",
+        }
+    }
+}
+
+/// What a task costs.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Part {
+    /// Which.
+    pub task: Task,
+    /// Cycles of the thread that takes longest.
+    pub cycles: f64,
+    /// Bytes to and from memory.
+    pub bytes: u64,
+    /// Constants.
+    pub constant_ns: f64,
+    /// All of it in nanoseconds.
+    pub ns: f64,
+}
+
+/// Tokens that the processor works on at once, and where they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// Position of the first.
+    pub start: u32,
+    /// How many.
+    pub tokens: u32,
+}
+
+impl Processor {
+    /// Bytes that one position of one layer takes in the key-value cache.
+    pub fn kv_bytes(config: &Config, kv: KvType) -> u64 {
+        let elements = 2 * config.kv_size() as u64;
+        match kv {
+            KvType::F16 => 2 * elements,
+            KvType::Int8 => elements + 2 * F32_BYTES * config.kv_heads as u64,
+        }
+    }
+
+    /// What the processor does before the operation `name` of a layer, in order. `first` marks the first layer, whose
+    /// input comes from the embedding, `results` whether the operation before it left some.
+    ///
+    /// # Panics
+    /// If there is no operation of that name.
+    pub fn before(&self, config: &Config, kv: KvType, name: &str, first: bool, span: Span) -> Vec<Part> {
+        let hidden = config.hidden_size as u32;
+        let intermediate = config.intermediate_size as u32;
+        let tokens = span.tokens;
+        let normed =
+            || [self.elements(Task::RmsNorm, "rms_norm", hidden, tokens), self.quantize(hidden, tokens)];
+        let added = || [self.results(hidden, tokens), self.add(hidden, tokens)];
+        let mut parts = match name {
+            "qkv" if first => {
+                let mut parts = vec![self.embedding(hidden, tokens)];
+                parts.extend(normed());
+                parts
+            }
+            "qkv" | "gate_up" | "head" => added().into_iter().chain(normed()).collect(),
+            "o" => vec![
+                self.results(config.qkv_rows() as u32, tokens),
+                self.rope(config, tokens),
+                self.append(config, kv, tokens),
+                self.attention(config, kv, span),
+                self.quantize(config.attention_size() as u32, tokens),
+            ],
+            "down" => vec![
+                self.results(2 * intermediate, tokens),
+                self.elements(Task::SiluMul, "silu_mul", intermediate, tokens),
+                self.quantize(intermediate, tokens),
+            ],
+            _ => panic!("there is no operation {name}"),
+        };
+        parts.push(self.part(
+            Task::Registers,
+            0.0,
+            0,
+            1,
+            self.register_write_ns + self.polls * self.register_read_ns,
+        ));
+        parts
+    }
+
+    /// After the head: the best logits, one register each, and the token.
+    pub fn sampling(&self, candidates: u32) -> Part {
+        let reads = 1 + 2 * candidates;
+        self.part(Task::Sampling, 0.0, 0, 1, self.token_ns + f64::from(reads) * self.register_read_ns)
+    }
+
+    /// A part whose cycles are known, its memory traffic spread over as many threads.
+    fn part(&self, task: Task, cycles: f64, bytes: u64, threads: u32, constant_ns: f64) -> Part {
+        let rate = (self.thread_gbps * f64::from(threads)).min(self.cluster_gbps);
+        let handover = if threads > 1 { self.handover_ns } else { 0.0 };
+        let constant_ns = constant_ns + handover;
+        let ns = cycles * 1e3 / self.mhz + bytes as f64 / rate + constant_ns;
+        Part { task, cycles, bytes, constant_ns, ns }
+    }
+
+    /// Threads that `pieces` of work keep busy, and the pieces of the busiest.
+    fn shared(&self, pieces: u32) -> (u32, f64) {
+        let threads = self.threads.min(pieces).max(1);
+        (threads, f64::from(pieces.div_ceil(threads)))
+    }
+
+    /// Tokens of `n` elements, one after another or split.
+    fn elements(&self, task: Task, probe: &str, n: u32, tokens: u32) -> Part {
+        let cost = figures().line(probe, self.model).at(f64::from(n));
+        let (threads, cycles) = self.by_token(cost, tokens, 1);
+        let bytes = self.spilled(u64::from(n) * u64::from(tokens) * 2 * F32_BYTES);
+        self.part(task, cycles, bytes, threads, 0.0)
+    }
+
+    /// The threads, and the cycles of the busiest, when tasks of `task_tokens` tokens are handed out.
+    fn by_token(&self, cost: f64, tokens: u32, task_tokens: u32) -> (u32, f64) {
+        if self.split {
+            return (self.threads, cost * f64::from(tokens) / f64::from(self.threads));
+        }
+        let (threads, most) = self.shared(tokens.div_ceil(task_tokens));
+        (threads, cost * (most * f64::from(task_tokens)).min(f64::from(tokens)))
+    }
+
+    fn quantize(&self, n: u32, tokens: u32) -> Part {
+        let cost = figures().line("quantize", self.model).at(f64::from(n));
+        let (threads, cycles) = self.by_token(cost, tokens, QUANTIZE_TASK_TOKENS);
+        let bytes = self.spilled(u64::from(n) * u64::from(tokens) * (F32_BYTES + 1));
+        self.part(Task::Quantize, cycles, bytes, threads, 0.0)
+    }
+
+    fn add(&self, n: u32, tokens: u32) -> Part {
+        let elements = n * tokens;
+        let cost = figures().line("add", self.model);
+        let (threads, most) = self.shared(elements.div_ceil(ADD_TASK_ELEMENTS));
+        let cycles = cost.at((most * f64::from(ADD_TASK_ELEMENTS)).min(f64::from(elements)));
+        let bytes = self.spilled(u64::from(elements) * 2 * F32_BYTES);
+        self.part(Task::Add, cycles, bytes, threads, 0.0)
+    }
+
+    fn embedding(&self, n: u32, tokens: u32) -> Part {
+        let cost = figures().line("embedding_row", self.model).at(f64::from(n)) * f64::from(tokens);
+        // A row is spread over a block's lines: one cache line of every eight inputs.
+        let bytes = u64::from(n.div_ceil(8)) * 64 * u64::from(tokens);
+        self.part(Task::Embedding, cost, bytes, 1, 0.0)
+    }
+
+    /// The accelerator writes past the caches: its results come from memory. Who uses them pays, on as many threads
+    /// as there are tokens.
+    fn results(&self, n: u32, tokens: u32) -> Part {
+        let (threads, _) = self.shared(if self.split { self.threads } else { tokens });
+        let mut part =
+            self.part(Task::Results, 0.0, u64::from(n) * u64::from(tokens) * F32_BYTES, threads, 0.0);
+        // No work of its own is handed over.
+        part.ns -= part.constant_ns;
+        part.constant_ns = 0.0;
+        part
+    }
+
+    fn rope(&self, config: &Config, tokens: u32) -> Part {
+        let heads = (config.heads + config.kv_heads) as f64 * config.head_dim as f64 / 64.0;
+        let (threads, cycles) = self.by_token(figures().line("rope", self.model).at(heads), tokens, 1);
+        let bytes = self.spilled(config.qkv_rows() as u64 * u64::from(tokens) * 2 * F32_BYTES);
+        self.part(Task::Rope, cycles, bytes, threads, 0.0)
+    }
+
+    fn append(&self, config: &Config, kv: KvType, tokens: u32) -> Part {
+        let probe = match kv {
+            KvType::F16 => "append_f16",
+            KvType::Int8 => "append_int8",
+        };
+        let heads = config.kv_heads as f64 * config.head_dim as f64 / 64.0;
+        let cycles = figures().line(probe, self.model).at(heads) * f64::from(tokens);
+        // A key goes to one lane of as many lines as it has elements, which come from memory and go back.
+        let lines = (config.kv_heads * config.head_dim) as u64 * u64::from(tokens.div_ceil(KV_BLOCK));
+        let bytes = 2 * 64 * lines + Self::kv_bytes(config, kv) / 2 * u64::from(tokens);
+        self.part(Task::KvAppend, cycles, bytes, 1, 0.0)
+    }
+
+    /// The tiles of the kernel, handed to the threads in its order.
+    fn attention(&self, config: &Config, kv: KvType, span: Span) -> Part {
+        let probe = match kv {
+            KvType::F16 => "attention_f16",
+            KvType::Int8 => "attention_int8",
+        };
+        let (kv_heads, group) = (config.kv_heads as u32, (config.heads / config.kv_heads) as u32);
+        let rows = (TILE_SCORES / (span.start + span.tokens)).min(TILE_ROWS);
+        let tile_tokens = (rows / group).clamp(1, span.tokens);
+        let tiles = span.tokens.div_ceil(tile_tokens);
+        let parts = self.threads.div_ceil(tiles * kv_heads).min(group);
+        let part_heads = group.div_ceil(parts);
+        let parts = group.div_ceil(part_heads);
+
+        let mut busy_until = vec![0.0f64; self.threads as usize];
+        let mut bytes = 0;
+        for tile in (0..tiles).rev() {
+            let first = tile * tile_tokens;
+            let tokens = tile_tokens.min(span.tokens - first);
+            let positions = span.start + first + tokens;
+            bytes += u64::from(positions) * Self::kv_bytes(config, kv);
+            for _ in 0..kv_heads {
+                for part in 0..parts {
+                    let heads = part_heads.min(group - part * part_heads);
+                    let cost = figures().attention(
+                        probe,
+                        self.model,
+                        tokens * heads,
+                        positions,
+                        config.head_dim as u32,
+                    );
+                    // The next task goes to whoever is done first.
+                    let next =
+                        busy_until.iter_mut().min_by(|a, b| a.total_cmp(b)).expect("at least one thread");
+                    *next += cost / self.attention_speedup;
+                }
+            }
+        }
+        let whole = u64::from(span.start + span.tokens) * Self::kv_bytes(config, kv);
+        // Later tiles find in the cache what earlier ones read, if it fits.
+        let bytes = if 2 * whole <= self.l2_bytes { whole } else { bytes };
+        let cycles = busy_until.into_iter().fold(0.0, f64::max);
+        let threads = self.threads.min(tiles * kv_heads * parts);
+        self.part(Task::Attention, cycles, bytes, threads, 0.0)
+    }
+
+    /// Bytes of an operation that go to memory because they do not fit the cache.
+    fn spilled(&self, bytes: u64) -> u64 {
+        if 2 * bytes <= self.l2_bytes { 0 } else { bytes }
+    }
+}
