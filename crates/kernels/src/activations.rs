@@ -10,6 +10,8 @@ use crate::simd::{Kernel, LANES, Simd, dispatch};
 
 /// Tokens of a task: enough work to be worth handing to another thread.
 const TASK_TOKENS: usize = 4;
+/// Groups of a task when there is a single token to split.
+const TASK_GROUPS: usize = 16;
 
 /// Quantized activations [tokens, inputs]; the memory is reused from call to call.
 #[derive(Debug, Default)]
@@ -47,12 +49,20 @@ impl Activations {
             return;
         }
         let group = group.get();
+        // Inputs and groups of a task: some whole tokens, or some groups of a single one.
+        let (task_inputs, task_groups) = match tokens {
+            1 => (TASK_GROUPS * group, TASK_GROUPS),
+            _ => (TASK_TOKENS * k, TASK_TOKENS * groups),
+        };
         let mut tasks: Vec<_> = x
-            .chunks(TASK_TOKENS * k)
-            .zip(self.q.chunks_mut(TASK_TOKENS * padded))
-            .zip(self.scales.chunks_mut(TASK_TOKENS * groups))
-            .zip(self.sums.chunks_mut(TASK_TOKENS * groups))
-            .map(|(((x, q), scales), sums)| Quantize { x, q, scales, sums, inputs: k, group })
+            .chunks(task_inputs)
+            .zip(self.q.chunks_mut(task_groups * group))
+            .zip(self.scales.chunks_mut(task_groups))
+            .zip(self.sums.chunks_mut(task_groups))
+            .map(|(((x, q), scales), sums)| {
+                let inputs = if tokens == 1 { x.len() } else { k };
+                Quantize { x, q, scales, sums, inputs, group }
+            })
             .collect();
         c.pool.for_each_chunk(&mut tasks, 1, |_, tasks| {
             tasks.iter_mut().for_each(|task| dispatch(c.isa, &mut *task));
@@ -90,7 +100,7 @@ impl Activations {
     }
 }
 
-/// A few tokens and where their codes go.
+/// A few tokens, or a few groups of one, and where their codes go.
 struct Quantize<'a> {
     x: &'a [f32],
     q: &'a mut [i8],

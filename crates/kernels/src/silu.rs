@@ -6,6 +6,8 @@ use crate::simd::{Kernel, LANES, Simd, dispatch};
 
 /// Elements of one task of [`add_assign`]: enough to be worth handing to another thread.
 const ADD_CHUNK: usize = 32 * 1024;
+/// Elements of one task of [`silu_mul`] when there is a single token to split.
+const SILU_CHUNK: usize = 1024;
 
 /// `out = silu(gate) · up` with `silu(g) = g / (1 + exp(-g))` (Shazeer 2020, arXiv 2002.05202).
 ///
@@ -16,9 +18,13 @@ const ADD_CHUNK: usize = 32 * 1024;
 pub fn silu_mul(compute: &Compute, gate_up: &[f32], n: usize, out: &mut [f32]) {
     assert_eq!(gate_up.len(), 2 * out.len(), "a gate and an up for each result");
     assert!(n > 0 && out.len().is_multiple_of(n), "whole rows of {n}, not {} results", out.len());
-    compute.pool.for_each_chunk(out, n, |token, out| {
+    // A single token has one row: on a slow core it is worth handing out in pieces.
+    let chunk = if out.len() == n { SILU_CHUNK } else { n };
+    compute.pool.for_each_chunk(out, chunk, |i, out| {
+        let (token, first) = (i * chunk / n, i * chunk % n);
         let (gate, up) = gate_up[token * 2 * n..][..2 * n].split_at(n);
-        dispatch(compute.isa, SiluMul { gate, up, out });
+        let range = first..first + out.len();
+        dispatch(compute.isa, SiluMul { gate: &gate[range.clone()], up: &up[range], out });
     });
 }
 

@@ -125,6 +125,20 @@ fn silu_mul_is_close_to_f64() {
 }
 
 #[test]
+fn a_single_token_is_split_without_a_trace() {
+    let (mut numbers, n) = (Numbers::new(8), 2500);
+    let mut gate_up = numbers.vec(2 * n, 8.0);
+    gate_up.extend_from_within(..);
+    for threads in [1, 3] {
+        let compute = Compute::new(Isa::best(), threads);
+        let (mut both, mut one) = (vec![0.0; 2 * n], vec![0.0; n]);
+        silu_mul(&compute, &gate_up, n, &mut both);
+        silu_mul(&compute, &gate_up[..2 * n], n, &mut one);
+        assert_eq!(both, [one.as_slice(), &one].concat(), "{threads} threads");
+    }
+}
+
+#[test]
 fn rms_norm_is_close_to_f64() {
     let mut numbers = Numbers::new(2);
     for n in SIZES {

@@ -177,6 +177,22 @@ fn quantized_activations_are_the_same_on_every_instruction_set() {
 }
 
 #[test]
+fn a_single_token_is_quantized_as_one_of_many() {
+    let mut rng = Rng::new(7);
+    let inputs = 2500;
+    let x = random_vector(&mut rng, 2 * inputs);
+    for (c, group) in computes().iter().flat_map(|c| GROUPS.map(|group| (c, group))) {
+        let (mut both, mut one) = (Activations::new(), Activations::new());
+        both.quantize(c, &x, 2, inputs, group);
+        one.quantize(c, &x[..inputs], 1, inputs, group);
+        let groups = inputs.div_ceil(group.get());
+        assert_eq!(one.q(), &both.q()[..groups * group.get()]);
+        assert_eq!(one.scales(), &both.scales()[..groups]);
+        assert_eq!(one.sums(), &both.sums()[..groups]);
+    }
+}
+
+#[test]
 fn values_that_are_not_finite_are_the_same_on_every_instruction_set() {
     let mut rng = Rng::new(6);
     let mut x = random_vector(&mut rng, 128);
