@@ -5,7 +5,7 @@ export RUSTDOCFLAGS = -D warnings
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build test setup format lint unit docs test-arm bench clean
+.PHONY: help build test setup format lint unit docs test-arm hw-lint hw-formal hw-cocotb bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,10 +13,11 @@ help: ## show this list
 build: ## build the optimized binary, target/release/edgewen
 	$(CARGO) build --release
 
-test: setup format lint docs test-arm unit ## install what the tests need and run them all
+test: setup format lint hw-lint docs test-arm unit hw-formal hw-cocotb ## install what the tests need and run them all
 
 setup: ## install what the tests need; does nothing where it is there
 	tools/setup-tests.sh
+	tools/setup-hw.sh
 
 format: ## check the formatting
 	$(CARGO) fmt --all --check
@@ -24,7 +25,7 @@ format: ## check the formatting
 lint: ## clippy, warnings are errors
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
-unit: ## the tests on this machine
+unit: ## the tests on this machine, those of the RTL among them
 	tools/run-tests.sh --workspace
 
 docs: ## build the documentation, warnings are errors
@@ -32,6 +33,15 @@ docs: ## build the documentation, warnings are errors
 
 test-arm: ## the arithmetic on emulated ARM processors
 	tools/test-arm.sh
+
+hw-lint: ## lint of the RTL
+	$(MAKE) -C hw lint
+
+hw-formal: ## proofs about the RTL, at a small depth
+	$(MAKE) -C hw formal
+
+hw-cocotb: ## the RTL against an independent AXI model
+	$(MAKE) -C hw cocotb
 
 bench: build ## speed of the demo model on this machine
 	target/release/edgewen bench

@@ -4,6 +4,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# Verilator as tools/setup-hw.sh installed it, unless the caller has one in mind.
+if [ -z "${VERILATOR:-}${VERILATOR_ROOT:-}" ] && [ -f target/hw-venv/env ]; then
+  # shellcheck source=/dev/null
+  . target/hw-venv/env
+fi
+
 if cargo nextest --version >/dev/null 2>&1; then
   cargo test --quiet --locked --doc "$@"
   cargo nextest run --locked --no-fail-fast "$@"
