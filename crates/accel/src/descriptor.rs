@@ -132,6 +132,9 @@ pub const FIELDS: &[Field] = &[
     HEADER_BEATS,
 ];
 
+/// Word of the tag.
+pub const TAG_WORD: usize = TAG.word;
+
 /// Words that the stream engines read. They must not change once STREAM_TAIL lets them; the others may be written
 /// until the doorbell.
 pub const STREAM_WORDS: [usize; 7] = [1, 4, 5, 6, 7, 8, 9];

@@ -7,6 +7,7 @@
 
 pub mod descriptor;
 pub mod host;
+pub mod image;
 pub mod memory;
 pub mod perf;
 pub mod program;

@@ -185,10 +185,19 @@ impl ErrorCode {
     }
 }
 
+/// Value of [`ERROR_PORT`] for reads of the data port.
+pub const PORT_DATA_READ: u32 = 4;
+
+/// Value of [`ERROR_PORT`] for writes of the data port.
+pub const PORT_DATA_WRITE: u32 = 5;
+
+/// Value of [`ERROR_PORT`] where no port is to blame.
+pub const NO_PORT: u32 = 15;
+
 /// Values of [`ERROR_PORT`] with their names; 0 to 3 are the weight ports.
 pub const ERROR_PORTS: [(&str, u32, &str); 4] = [
     ("WEIGHTS", 0, "0 to 3: the weight port of that number"),
-    ("DATA_READ", 4, "the data port, reading activations or bias"),
-    ("DATA_WRITE", 5, "the data port, writing results"),
-    ("NONE", 15, "no port: the descriptor itself"),
+    ("DATA_READ", PORT_DATA_READ, "the data port, reading activations or bias"),
+    ("DATA_WRITE", PORT_DATA_WRITE, "the data port, writing results"),
+    ("NONE", NO_PORT, "no port: the descriptor itself"),
 ];

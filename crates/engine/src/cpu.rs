@@ -59,6 +59,11 @@ impl CpuBackend {
         Ok(Self { file, config, compute, kv_type, norms, biases, rope, activations, slots: Vec::new() })
     }
 
+    /// What the backend computes on.
+    pub fn compute(&self) -> &Compute {
+        &self.compute
+    }
+
     /// The packed file that the backend runs.
     pub fn file(&self) -> &PackedFile {
         &self.file

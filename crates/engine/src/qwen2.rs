@@ -113,6 +113,20 @@ impl Forward {
         Ok(logits)
     }
 
+    /// The `k` largest logits of a row of the last [`Self::hidden`], as [`Backend::top_k`] gives them.
+    ///
+    /// # Errors
+    /// What the backend says.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn top_k(&mut self, backend: &mut dyn Backend, row: usize, k: usize) -> Result<Vec<(u32, f32)>> {
+        let hidden = backend.config().hidden_size;
+        let normed = sized(&mut self.normed, hidden);
+        backend.rms_norm(Norm::Final, &self.x[row * hidden..(row + 1) * hidden], normed)?;
+        backend.top_k(normed, k)
+    }
+
     /// The logits of the last [`Self::run`] or [`Self::head`].
     pub fn logits(&self) -> &[f32] {
         &self.logits

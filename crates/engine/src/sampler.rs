@@ -98,6 +98,32 @@ impl Sampler {
         Ok(Self { options, random, seen, candidates: Vec::new() })
     }
 
+    /// How many of the likeliest tokens [`Self::sample_top`] needs to choose what [`Self::sample`] would; nothing where it
+    /// takes all logits. The vocabulary must be larger.
+    pub fn needed_top(&self) -> Option<usize> {
+        let SamplerOptions { repetition_penalty, presence_penalty, frequency_penalty, .. } = self.options;
+        let penalized = (repetition_penalty, presence_penalty, frequency_penalty) != (1.0, 0.0, 0.0);
+        match self.options {
+            _ if penalized => None,
+            SamplerOptions { temperature: 0.0, .. } => Some(1),
+            SamplerOptions { top_k: 0, .. } => None,
+            SamplerOptions { top_k, .. } => Some(top_k),
+        }
+    }
+
+    /// Chooses a token from the [`Self::needed_top`] likeliest, given largest logit first as
+    /// [`top_k`](crate::Backend::top_k) gives them.
+    ///
+    /// # Errors
+    /// As [`Self::sample`].
+    pub fn sample_top(&mut self, top: &[(u32, f32)]) -> Result<u32> {
+        self.candidates.clear();
+        self.candidates.extend(top.iter().map(|&(id, value)| Candidate { id, value }));
+        // NaN and infinity would be the first of all.
+        let best = self.candidates.first().copied().filter(|best| best.value.is_finite());
+        self.choose(best)
+    }
+
     /// Chooses a token from the logits of all tokens and remembers it for the penalties.
     ///
     /// # Errors
@@ -110,6 +136,11 @@ impl Sampler {
         self.candidates.extend((0..).zip(logits).map(|(id, &value)| Candidate { id, value }));
         self.penalize();
         let best = self.candidates.iter().copied().min_by(likelier).filter(|best| best.value.is_finite());
+        self.choose(best)
+    }
+
+    /// Chooses among the candidates, of which `best` is the likeliest.
+    fn choose(&mut self, best: Option<Candidate>) -> Result<u32> {
         let best = best.ok_or(Error::NonFiniteLogits)?;
         let id = if self.options.temperature == 0.0 { best.id } else { self.draw(best.value) };
         *self.seen.entry(id).or_default() += 1;
@@ -312,6 +343,33 @@ mod tests {
         assert_eq!(Sampler::new(options, &[]).unwrap().sample(&[1.0, f32::NEG_INFINITY, 1.5]).unwrap(), 2);
         let drawn = shares(sampled(SamplerOptions::default()), &[f32::NEG_INFINITY, 0.0, -1e30]);
         assert_eq!(drawn, [0.0, 1.0, 0.0]);
+    }
+
+    #[test]
+    fn the_likeliest_tokens_alone_give_the_same_choices() {
+        let logits: Vec<f32> = (0..200u32).map(|id| (id * 7919 % 97) as f32 / 10.0).collect();
+        let mut sorted: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).collect();
+        sorted.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        let all = [
+            SamplerOptions::default(),
+            sampled(SamplerOptions { top_k: 20, seed: 3, ..Default::default() }),
+            sampled(SamplerOptions { top_k: 32, top_p: 0.7, min_p: 0.05, seed: 4, ..Default::default() }),
+        ];
+        for options in all {
+            let (mut one, mut other) =
+                (Sampler::new(options, &[1]).unwrap(), Sampler::new(options, &[1]).unwrap());
+            let needed = one.needed_top().unwrap();
+            for _ in 0..50 {
+                assert_eq!(one.sample(&logits).unwrap(), other.sample_top(&sorted[..needed]).unwrap());
+            }
+        }
+        let penalized = SamplerOptions { repetition_penalty: 1.1, ..Default::default() };
+        assert_eq!(Sampler::new(penalized, &[]).unwrap().needed_top(), None);
+        assert_eq!(Sampler::new(sampled(SamplerOptions::default()), &[]).unwrap().needed_top(), None);
+        let mut sampler = Sampler::new(SamplerOptions::default(), &[]).unwrap();
+        for bad in [&[(0, f32::NAN)][..], &[(0, f32::INFINITY)], &[(0, f32::NEG_INFINITY)], &[]] {
+            assert!(sampler.sample_top(bad).is_err());
+        }
     }
 
     #[test]

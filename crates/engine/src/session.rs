@@ -79,6 +79,15 @@ pub struct Generated {
     pub timings: Timings,
 }
 
+/// What is wanted of the last token that is computed.
+#[derive(Debug, Clone, Copy)]
+enum Wanted {
+    Nothing,
+    Logits,
+    /// The likeliest tokens only: some backends then need not write all logits.
+    Top(usize),
+}
+
 /// One sequence on a backend.
 pub struct Session<'a> {
     backend: &'a mut dyn Backend,
@@ -86,6 +95,7 @@ pub struct Session<'a> {
     eos: BTreeSet<u32>,
     context: usize,
     forward: Forward,
+    top: Vec<(u32, f32)>,
     cached: Vec<u32>,
 }
 
@@ -95,7 +105,8 @@ impl<'a> Session<'a> {
     pub fn new(backend: &'a mut dyn Backend, tokenizer: Tokenizer, eos: Vec<u32>, context: usize) -> Self {
         backend.truncate(SLOT, 0);
         let eos = eos.into_iter().collect();
-        Self { backend, tokenizer, eos, context, forward: Forward::default(), cached: Vec::new() }
+        let (forward, top, cached) = (Forward::default(), Vec::new(), Vec::new());
+        Self { backend, tokenizer, eos, context, forward, top, cached }
     }
 
     /// Continues `prompt`. Text is handed to `on_text` as soon as it is certain: characters are never split and what
@@ -129,7 +140,10 @@ impl<'a> Session<'a> {
         };
 
         let started = Instant::now();
-        let computed = self.prefill(prompt, cancel)?;
+        let (most, vocabulary) = (self.backend.most_top_k(), self.backend.config().vocab_size);
+        let top = sampler.needed_top().filter(|&needed| needed <= most && needed < vocabulary);
+        let wanted = top.map_or(Wanted::Logits, Wanted::Top);
+        let computed = self.prefill(prompt, wanted, cancel)?;
         result.timings.prompt = started.elapsed();
         result.timings.prompt_computed = computed.unwrap_or(0);
         if computed.is_none() {
@@ -143,7 +157,10 @@ impl<'a> Session<'a> {
             text.is_empty() || on_text(text)
         };
         while result.tokens.len() < limit {
-            let token = sampler.sample(self.forward.logits())?;
+            let token = match wanted {
+                Wanted::Top(_) => sampler.sample_top(&self.top)?,
+                _ => sampler.sample(self.forward.logits())?,
+            };
             result.tokens.push(token);
             if self.eos.contains(&token) && !options.stop.ignore_eos {
                 result.finish_reason = FinishReason::Eos;
@@ -160,7 +177,7 @@ impl<'a> Session<'a> {
                 break;
             }
             if result.tokens.len() < limit {
-                self.compute(&[token], Logits::Last)?;
+                self.compute(&[token], wanted)?;
             }
         }
         if !stop.stopped() {
@@ -172,9 +189,9 @@ impl<'a> Session<'a> {
         Ok(result)
     }
 
-    /// Brings the cache to `prompt` and computes the logits of its last token. Returns how many tokens were computed,
+    /// Brings the cache to `prompt` and computes what is wanted of its last token. Returns how many tokens were computed,
     /// or nothing if it was cancelled.
-    fn prefill(&mut self, prompt: &[u32], cancel: &AtomicBool) -> Result<Option<usize>> {
+    fn prefill(&mut self, prompt: &[u32], wanted: Wanted, cancel: &AtomicBool) -> Result<Option<usize>> {
         let same = self.cached.iter().zip(prompt).take_while(|(a, b)| a == b).count();
         // The last token is always computed: its logits are wanted.
         let same = same.min(prompt.len() - 1);
@@ -186,20 +203,32 @@ impl<'a> Session<'a> {
                 return Ok(None);
             }
             let is_last = rest.len() <= (index + 1) * PREFILL_TOKENS;
-            self.compute(piece, if is_last { Logits::Last } else { Logits::None })?;
+            self.compute(piece, if is_last { wanted } else { Wanted::Nothing })?;
         }
         Ok(Some(rest.len()))
     }
 
     /// Computes tokens behind those in the cache.
-    fn compute(&mut self, tokens: &[u32], logits: Logits) -> Result<()> {
+    fn compute(&mut self, tokens: &[u32], wanted: Wanted) -> Result<()> {
         let batch = Batch::one(SLOT, self.cached.len(), tokens);
-        if let Err(error) = self.forward.run(self.backend, &batch, logits) {
+        if let Err(error) = self.run(&batch, wanted) {
             // Some layers may have the tokens in their caches and others not.
             self.backend.truncate(SLOT, self.cached.len());
             return Err(error);
         }
         self.cached.extend_from_slice(tokens);
         Ok(())
+    }
+
+    fn run(&mut self, batch: &Batch, wanted: Wanted) -> Result<()> {
+        match wanted {
+            Wanted::Nothing => self.forward.hidden(self.backend, batch),
+            Wanted::Logits => self.forward.run(self.backend, batch, Logits::Last).map(|_| ()),
+            Wanted::Top(k) => {
+                self.forward.hidden(self.backend, batch)?;
+                self.top = self.forward.top_k(self.backend, batch.len() - 1, k)?;
+                Ok(())
+            }
+        }
     }
 }

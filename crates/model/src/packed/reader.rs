@@ -228,7 +228,8 @@ impl PackedFile {
         }
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    /// The whole file, as the accelerator's memory ports see it.
+    pub fn bytes(&self) -> &[u8] {
         self.data.bytes()
     }
 
