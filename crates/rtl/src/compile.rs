@@ -53,9 +53,9 @@ impl Recipe<'_> {
         let tools = Toolchain::find()?;
         let cache = cache_folder()?;
         fs::create_dir_all(&cache).map_err(Error::file(&cache))?;
-        let entry = cache.join(format!("{}-{}", self.top, self.key(&tools)));
+        let entry = cache.join(format!("{}-{}", self.top, self.key(tools)));
         if !entry.is_dir() {
-            locked(&entry, || self.build_entry(&tools, &cache, &entry))?;
+            locked(&entry, || self.build_entry(tools, &cache, &entry))?;
         }
         let header = entry.join(HEADER);
         let header = fs::read_to_string(&header).map_err(Error::file(&header))?;
@@ -91,7 +91,7 @@ impl Recipe<'_> {
     fn compiler_flags(&self, tools: &Toolchain) -> Vec<String> {
         let mut flags = common_flags(tools);
         if self.speed == Speed::Run {
-            flags.push(native(&tools.compiler));
+            flags.push(tools.native.clone());
         }
         flags
     }
@@ -289,15 +289,6 @@ fn cache_folder() -> Result<PathBuf> {
         .or_else(|| from("XDG_CACHE_HOME").map(|folder| folder.join("edgewen/rtl")))
         .or_else(|| from("HOME").map(|folder| folder.join(".cache/edgewen/rtl")))
         .ok_or(Error::NoCache)
-}
-
-/// What `-march=native` means here, so that a cache on a shared disk is not used by another kind of processor.
-fn native(compiler: &Path) -> String {
-    let output =
-        Command::new(compiler).args(["-march=native", "-E", "-v", "-x", "c++", "/dev/null"]).output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stderr).into_owned()).unwrap_or_default();
-    let line = text.lines().find(|line| line.contains("cc1plus") || line.contains("target-cpu"));
-    format!("native {}", hex(line.unwrap_or_default().as_bytes()))
 }
 
 /// The first 16 hexadecimal digits of the SHA-256.

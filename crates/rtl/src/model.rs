@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::compile::{Recipe, Speed};
 use crate::error::{Error, Result};
@@ -34,7 +35,12 @@ pub struct Model {
     ports: Vec<Port>,
     names: BTreeMap<String, PortId>,
     cycles: u64,
+    /// Where the coverage counters go when the module is dropped.
+    coverage_file: Option<PathBuf>,
 }
+
+/// Names a folder: every module is built with coverage counters and leaves a file there.
+const COVERAGE_FOLDER: &str = "EDGEWEN_RTL_COVERAGE";
 
 impl Builder {
     /// Sets a parameter of the top module, in SystemVerilog's notation.
@@ -79,18 +85,19 @@ impl Builder {
     pub fn build(&self) -> Result<Model> {
         let all = self.sources.as_deref().unwrap_or(sources::EMBEDDED);
         let needed = sources::needed(&self.top, all)?;
+        let coverage_file = coverage_file(&self.top);
         let recipe = Recipe {
             top: &self.top,
             parameters: &self.parameters,
             sources: &needed,
             speed: self.speed,
-            coverage: self.coverage,
+            coverage: self.coverage || coverage_file.is_some(),
         };
         let built = recipe.build()?;
         let instance = Instance::load(&built.library, &built.ports, self.seed)?;
         let names = built.ports.iter().enumerate();
         let names = names.map(|(index, port)| (port.name.clone(), PortId(index as u16))).collect();
-        let mut model = Model { instance, ports: built.ports, names, cycles: 0 };
+        let mut model = Model { instance, ports: built.ports, names, cycles: 0, coverage_file };
         for index in 0..model.ports.len() {
             if model.ports[index].input {
                 model.instance.write(index, 0);
@@ -287,6 +294,22 @@ impl Model {
         self.cycles += 1;
     }
 
+    /// Half a clock, for a bus that looks at combinational outputs between its edges: the inputs set before settle with
+    /// the clock low.
+    #[inline]
+    pub fn low(&mut self, clock: PortId) {
+        self.instance.write(usize::from(clock.0), 0);
+        self.instance.eval();
+    }
+
+    /// The other half: the rising edge.
+    #[inline]
+    pub fn high(&mut self, clock: PortId) {
+        self.instance.write(usize::from(clock.0), 1);
+        self.instance.eval();
+        self.cycles += 1;
+    }
+
     /// Holds `rst_ni` at 0 for some clocks and releases it.
     ///
     /// # Panics
@@ -316,4 +339,21 @@ impl Model {
         self.instance.write_coverage(&text);
         std::fs::metadata(path).map(|_| ()).map_err(Error::file(path))
     }
+}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        if let Some(path) = self.coverage_file.take() {
+            // A missing file shows as missing coverage; there is nobody to report to here.
+            let _ = self.write_coverage(&path);
+        }
+    }
+}
+
+/// A new name in the folder that the environment gives.
+fn coverage_file(top: &str) -> Option<PathBuf> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let folder = std::env::var_os(COVERAGE_FOLDER).filter(|folder| !folder.is_empty())?;
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    Some(PathBuf::from(folder).join(format!("{top}-{}-{number}.dat", std::process::id())))
 }

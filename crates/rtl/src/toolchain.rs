@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::{env, fs};
 
 use crate::error::{Error, Result};
@@ -22,14 +23,27 @@ pub struct Toolchain {
     pub compiler: PathBuf,
     /// What the compiler says of itself.
     pub compiler_version: String,
+    /// What `-march=native` means to it here.
+    pub native: String,
 }
 
 impl Toolchain {
-    /// Looks for both.
+    /// Looks for both, once in the life of the process.
     ///
     /// # Errors
     /// [`Error::NoVerilator`] or [`Error::NoCompiler`], with what to install.
-    pub fn find() -> Result<Self> {
+    pub fn find() -> Result<&'static Self> {
+        static FOUND: OnceLock<Toolchain> = OnceLock::new();
+        match FOUND.get() {
+            Some(found) => Ok(found),
+            None => {
+                let found = Self::search()?;
+                Ok(FOUND.get_or_init(|| found))
+            }
+        }
+    }
+
+    fn search() -> Result<Self> {
         let given_root = env::var_os("VERILATOR_ROOT").filter(|root| !root.is_empty()).map(PathBuf::from);
         let verilator = match env::var_os("VERILATOR").filter(|program| !program.is_empty()) {
             Some(program) => PathBuf::from(program),
@@ -48,7 +62,8 @@ impl Toolchain {
         };
         let version = version(&verilator, &root)?;
         let (compiler, compiler_version) = compiler()?;
-        Ok(Self { verilator, root, version, compiler, compiler_version })
+        let native = native(&compiler);
+        Ok(Self { verilator, root, version, compiler, compiler_version, native })
     }
 }
 
@@ -81,6 +96,15 @@ fn compiler() -> Result<(PathBuf, String)> {
         }
     }
     Err(Error::NoCompiler(why))
+}
+
+/// The processor as the compiler sees it, so that a cache on a shared disk is not used by another kind.
+fn native(compiler: &Path) -> String {
+    let output =
+        Command::new(compiler).args(["-march=native", "-E", "-v", "-x", "c++", "/dev/null"]).output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stderr).into_owned()).unwrap_or_default();
+    let line = text.lines().find(|line| line.contains("cc1plus") || line.contains("target-cpu"));
+    line.unwrap_or_default().to_owned()
 }
 
 /// What a program prints.
