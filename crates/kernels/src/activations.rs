@@ -11,7 +11,7 @@ use crate::simd::{Kernel, LANES, Simd, dispatch};
 /// Tokens of a task: enough work to be worth handing to another thread.
 const TASK_TOKENS: usize = 4;
 /// Groups of a task when there is a single token to split.
-const TASK_GROUPS: usize = 16;
+const TASK_GROUPS: usize = 10;
 
 /// Quantized activations [tokens, inputs]; the memory is reused from call to call.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ use crate::simd::{Kernel, LANES, Simd, dispatch};
 /// Elements of one task of [`add_assign`]: enough to be worth handing to another thread.
 const ADD_CHUNK: usize = 32 * 1024;
 /// Elements of one task of [`silu_mul`] when there is a single token to split.
-const SILU_CHUNK: usize = 1024;
+const SILU_CHUNK: usize = 640;
 
 /// `out = silu(gate) · up` with `silu(g) = g / (1 + exp(-g))` (Shazeer 2020, arXiv 2002.05202).
 ///

@@ -8,8 +8,10 @@
 pub mod awq_macro;
 mod pack;
 pub mod row_block;
+pub mod segment;
 
 pub use pack::dequantize_row;
 pub use row_block::{
     BLOCK_ROWS, GroupSize, LINE_BYTES, LINE_INPUTS, QuantizedMatrix, RowBlockShape, WeightBits,
 };
+pub use segment::{SEGMENT_BYTES, SEGMENT_INPUTS, SEGMENT_SHAPE, Segment};
