@@ -116,14 +116,16 @@ module f32_add #(
     end
   end
 
-  // Stage 4: the sum, never negative since x is the larger.
-  logic [27:0] sum4_q;
+  // Stage 4: the sum, never negative since x is the larger. Its top bit stands for exponent + 1. Stage 6 must not shift
+  // further than to exponent 1: a mark in that place ends the count of the zeros.
+  logic [27:0] sum4_q, mark4_q;
   logic [7:0]  exp4_q;
   logic        sign4_q, subtract4_q, nan4_q, inf4_q;
 
   always_ff @(posedge clk_i) begin
     if (valid_q[3]) begin
       sum4_q      <= {1'b0, x3_q} + ({1'b0, y3_q} ^ {28{subtract3_q}}) + 28'(subtract3_q);
+      mark4_q     <= |exp3_q[7:5] ? '0 : 28'h800_0000 >> exp3_q[4:0];
       exp4_q      <= exp3_q;
       sign4_q     <= sign3_q;
       subtract4_q <= subtract3_q;
@@ -132,14 +134,14 @@ module f32_add #(
     end
   end
 
-  // Stage 5: zeros above the sum. The top bit stands for exponent + 1.
+  // Stage 5: places that the sum has to move.
   logic [4:0]  zeros, zeros5_q;
   logic [27:0] sum5_q;
   logic [7:0]  exp5_q;
   logic        sign5_q, subtract5_q, nan5_q, inf5_q;
 
   leading_zeros #(.Width(28)) u_leading_zeros (
-    .data_i (sum4_q),
+    .data_i (sum4_q | mark4_q),
     .count_o(zeros)
   );
 
@@ -155,19 +157,16 @@ module f32_add #(
     end
   end
 
-  // Stage 6: the one moves to the top, but no further than exponent 1. A zero that a subtraction left is positive.
-  logic        limited;
+  // Stage 6: the one moves to the top. A zero that a subtraction left is positive.
   logic [27:0] normal6_q;
   logic [7:0]  field6_q;
   logic        sign6_q, nan6_q, inf6_q;
 
-  assign limited = {3'd0, zeros5_q} > exp5_q;
-
   always_ff @(posedge clk_i) begin
     if (valid_q[5]) begin
-      normal6_q <= sum5_q << (limited ? exp5_q[4:0] : zeros5_q);
+      normal6_q <= sum5_q << zeros5_q;
       field6_q  <= exp5_q + 8'd1 - {3'd0, zeros5_q};
-      sign6_q   <= sign5_q && !(subtract5_q && zeros5_q == 5'd28);
+      sign6_q   <= sign5_q && !(subtract5_q && sum5_q == '0);
       nan6_q    <= nan5_q;
       inf6_q    <= inf5_q;
     end

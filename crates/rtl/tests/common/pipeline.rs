@@ -1,6 +1,9 @@
 //! The bench of a unit that takes operands every cycle and gives the result of each after a fixed number of cycles:
 //! ports `valid_i`, operands, `valid_o`, `result_o`, and `tag_i`, `tag_o` where it has them.
 
+// Every bench uses some of this.
+#![allow(dead_code)]
+
 use std::collections::VecDeque;
 
 use edgewen_rtl::{Model, PortId};
