@@ -5,8 +5,8 @@
 
 use edgewen_layout::GroupSize;
 
-use crate::Compute;
 use crate::simd::{Kernel, LANES, Simd, dispatch};
+use crate::{Compute, Isa};
 
 /// Tokens of a task: enough work to be worth handing to another thread.
 const TASK_TOKENS: usize = 4;
@@ -38,16 +38,11 @@ impl Activations {
     /// # Panics
     /// If `x` is not [tokens, k].
     pub fn quantize(&mut self, c: &Compute, x: &[f32], tokens: usize, k: usize, group: GroupSize) {
-        assert_eq!(x.len(), tokens * k, "activations [{tokens}, {k}]");
-        let groups = k.div_ceil(group.get());
-        let padded = groups * group.get();
-        (self.tokens, self.inputs, self.group) = (tokens, k, Some(group));
-        self.q.resize(tokens * padded, 0);
-        self.scales.resize(tokens * groups, 0.0);
-        self.sums.resize(tokens * groups, 0);
+        self.resize(x, tokens, k, group);
         if tokens == 0 || k == 0 {
             return;
         }
+        let groups = k.div_ceil(group.get());
         let group = group.get();
         // Inputs and groups of a task: some whole tokens, or some groups of a single one.
         let (task_inputs, task_groups) = match tokens {
@@ -67,6 +62,26 @@ impl Activations {
         c.pool.for_each_chunk(&mut tasks, 1, |_, tasks| {
             tasks.iter_mut().for_each(|task| dispatch(c.isa, &mut *task));
         });
+    }
+
+    /// [`Self::quantize`] on the calling thread alone.
+    pub(crate) fn quantize_alone(&mut self, isa: Isa, x: &[f32], tokens: usize, k: usize, group: GroupSize) {
+        self.resize(x, tokens, k, group);
+        if tokens == 0 || k == 0 {
+            return;
+        }
+        let Self { q, scales, sums, .. } = self;
+        dispatch(isa, &mut Quantize { x, q, scales, sums, inputs: k, group: group.get() });
+    }
+
+    /// Makes room for `x` [tokens, k].
+    fn resize(&mut self, x: &[f32], tokens: usize, k: usize, group: GroupSize) {
+        assert_eq!(x.len(), tokens * k, "activations [{tokens}, {k}]");
+        let groups = k.div_ceil(group.get());
+        (self.tokens, self.inputs, self.group) = (tokens, k, Some(group));
+        self.q.resize(tokens * groups * group.get(), 0);
+        self.scales.resize(tokens * groups, 0.0);
+        self.sums.resize(tokens * groups, 0);
     }
 
     /// Codes [tokens, padded inputs]: -127..=127, zero in the padding.
@@ -92,6 +107,11 @@ impl Activations {
     /// Inputs of a token, without padding.
     pub fn inputs(&self) -> usize {
         self.inputs
+    }
+
+    /// Groups of a token.
+    pub(crate) fn groups(&self) -> usize {
+        self.group.map_or(0, |group| self.inputs.div_ceil(group.get()))
     }
 
     /// Group size, once something was quantized.

@@ -12,10 +12,10 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use edgewen_layout::{BLOCK_ROWS, RowBlockShape, WeightBits};
+use edgewen_layout::{BLOCK_ROWS, RowBlockShape, SEGMENT_INPUTS, SEGMENT_SHAPE, Segment, WeightBits};
 
 use crate::isa::IsaKind;
-use crate::{Activations, Compute};
+use crate::{Activations, Compute, Isa};
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -105,43 +105,62 @@ pub fn linear(c: &Compute, w: &RowBlocks<'_>, x: &Activations, bias: Option<&[f3
     if out.is_empty() {
         return;
     }
-    let job = Job { weights: *w, activations: x, bias, out: Output::new(out) };
+    let job = Job { weights: *w, activations: x, first_group: 0, bias, out: Output::new(out) };
     let many = MANY_TOKENS <= tokens;
     let blocks = shape.blocks();
     let share = blocks.div_ceil(4 * c.pool.threads());
     let task = if many { PANEL_BLOCKS } else { (TASK_BYTES / shape.block_bytes().max(1)).clamp(1, share) };
     c.pool.run(blocks.div_ceil(task), |i| {
         let blocks = i * task..blocks.min((i + 1) * task);
-        // SAFETY: an `Isa` exists only on a CPU that has its instructions, and no two tasks have a block in common.
-        unsafe {
-            match (c.isa.kind(), many) {
-                #[cfg(target_arch = "x86_64")]
-                (IsaKind::Avx512, true) => avx512::many(&job, blocks),
-                #[cfg(target_arch = "x86_64")]
-                (IsaKind::Avx512, false) => avx512::few(&job, blocks),
-                #[cfg(target_arch = "x86_64")]
-                (IsaKind::Avx2, true) => avx2::many(&job, blocks),
-                #[cfg(target_arch = "x86_64")]
-                (IsaKind::Avx2, false) => avx2::few(&job, blocks),
-                #[cfg(target_arch = "aarch64")]
-                (IsaKind::NeonDotprod, true) => dotprod::many(&job, blocks),
-                #[cfg(target_arch = "aarch64")]
-                (IsaKind::NeonDotprod, false) => dotprod::few(&job, blocks),
-                #[cfg(target_arch = "aarch64")]
-                (IsaKind::Neon, true) => neon::many(&job, blocks),
-                #[cfg(target_arch = "aarch64")]
-                (IsaKind::Neon, false) => neon::few(&job, blocks),
-                (_, true) => scalar::many(&job, blocks),
-                (_, false) => scalar::few(&job, blocks),
-            }
-        }
+        // SAFETY: no two tasks have a block in common.
+        unsafe { run(c.isa, many, &job, blocks) };
     });
 }
 
-/// One call of [`linear`], as the kernels see it.
+/// `out` [tokens, 16] = group `group` of `x`, which has groups of 64, times a segment; on the calling thread.
+pub(crate) fn segment_product(isa: Isa, segment: &Segment, x: &Activations, group: usize, out: &mut [f32]) {
+    assert_eq!(out.len(), x.tokens() * BLOCK_ROWS, "results [{}, 16]", x.tokens());
+    assert!((group + 1) * SEGMENT_INPUTS * x.tokens() <= x.q().len(), "group {group} of the activations");
+    let weights = RowBlocks { shape: SEGMENT_SHAPE, data: &segment.0 };
+    let job = Job { weights, activations: x, first_group: group, bias: None, out: Output::new(out) };
+    // SAFETY: nobody else has the results.
+    unsafe { run(isa, false, &job, 0..1) };
+}
+
+/// # Safety
+/// No other thread may be using the results of these blocks.
+unsafe fn run(isa: Isa, many: bool, job: &Job<'_>, blocks: Range<usize>) {
+    // SAFETY: an `Isa` exists only on a CPU that has its instructions, and the caller's promise.
+    unsafe {
+        match (isa.kind(), many) {
+            #[cfg(target_arch = "x86_64")]
+            (IsaKind::Avx512, true) => avx512::many(job, blocks),
+            #[cfg(target_arch = "x86_64")]
+            (IsaKind::Avx512, false) => avx512::few(job, blocks),
+            #[cfg(target_arch = "x86_64")]
+            (IsaKind::Avx2, true) => avx2::many(job, blocks),
+            #[cfg(target_arch = "x86_64")]
+            (IsaKind::Avx2, false) => avx2::few(job, blocks),
+            #[cfg(target_arch = "aarch64")]
+            (IsaKind::NeonDotprod, true) => dotprod::many(job, blocks),
+            #[cfg(target_arch = "aarch64")]
+            (IsaKind::NeonDotprod, false) => dotprod::few(job, blocks),
+            #[cfg(target_arch = "aarch64")]
+            (IsaKind::Neon, true) => neon::many(job, blocks),
+            #[cfg(target_arch = "aarch64")]
+            (IsaKind::Neon, false) => neon::few(job, blocks),
+            (_, true) => scalar::many(job, blocks),
+            (_, false) => scalar::few(job, blocks),
+        }
+    }
+}
+
+/// A matrix times activations, as the kernels see it.
 struct Job<'a> {
     weights: RowBlocks<'a>,
     activations: &'a Activations,
+    /// Group of the activations that the first group of the weights is multiplied with.
+    first_group: usize,
     bias: Option<&'a [f32]>,
     out: Output<'a>,
 }
@@ -206,12 +225,12 @@ impl<'a> Job<'a> {
 
     #[inline(always)]
     fn token(&self, token: usize) -> Token<'a> {
-        let x = self.activations;
-        let (padded, groups) = (self.weights.shape.padded_inputs(), self.weights.shape.groups());
+        let (x, shape) = (self.activations, &self.weights.shape);
+        let first = token * x.groups() + self.first_group;
         Token {
-            q: x.q()[token * padded..][..padded].as_chunks().0,
-            scales: &x.scales()[token * groups..][..groups],
-            sums: &x.sums()[token * groups..][..groups],
+            q: x.q()[first * shape.group.get()..][..shape.padded_inputs()].as_chunks().0,
+            scales: &x.scales()[first..][..shape.groups()],
+            sums: &x.sums()[first..][..shape.groups()],
         }
     }
 

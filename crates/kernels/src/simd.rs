@@ -56,7 +56,6 @@ pub(crate) trait Simd: Copy {
     fn load_f16(self, x: &[u16; LANES]) -> Self::F;
     /// To half precision, to nearest with ties to even. The caller bounds the values.
     fn store_f16(self, v: Self::F, out: &mut [u16; LANES]);
-    fn load_i8(self, x: &[i8; LANES]) -> Self::F;
     /// To the nearest integer with ties to even. The caller bounds the values to -127..=127.
     fn store_i8(self, v: Self::F, out: &mut [i8; LANES]);
     fn add(self, a: Self::F, b: Self::F) -> Self::F;

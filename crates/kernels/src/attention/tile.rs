@@ -5,14 +5,14 @@
 use std::cell::RefCell;
 
 use super::Rows;
-use crate::kv::KvLayer;
+use crate::kv::HalfCache;
 use crate::simd::{Kernel, LANES, Line, Simd, flatten, flatten_mut};
 use crate::softmax::softmax_row;
 
 /// Query heads `first_head..first_head + heads` of query tokens `first_token..first_token + tokens`. Row `r` is head
 /// `r mod heads` of token `r / heads`.
 pub(super) struct Tile<'a> {
-    pub kv: &'a KvLayer,
+    pub kv: &'a HalfCache,
     pub kv_head: usize,
     pub q: &'a [f32],
     pub q_stride: usize,

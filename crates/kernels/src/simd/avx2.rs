@@ -68,17 +68,6 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn load_i8(self, x: &[i8; LANES]) -> Self::F {
-        avx2!({
-            let x = _mm_loadu_si128(x.as_ptr().cast());
-            [
-                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(x)),
-                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128::<8>(x))),
-            ]
-        })
-    }
-
-    #[inline(always)]
     fn store_i8(self, v: Self::F, out: &mut [i8; LANES]) {
         avx2!({
             // Packing works within halves of 128 bits: the words come out as 0..4, 8..12, 4..8, 12..16.

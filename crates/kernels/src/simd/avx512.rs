@@ -56,11 +56,6 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn load_i8(self, x: &[i8; LANES]) -> Self::F {
-        avx512!(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(x.as_ptr().cast()))))
-    }
-
-    #[inline(always)]
     fn store_i8(self, v: Self::F, out: &mut [i8; LANES]) {
         avx512!({
             let bytes = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v));

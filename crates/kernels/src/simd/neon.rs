@@ -102,21 +102,6 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    fn load_i8(self, x: &[i8; LANES]) -> Self::F {
-        neon!({
-            let bytes = vld1q_s8(x.as_ptr());
-            let low = vmovl_s8(vget_low_s8(bytes));
-            let high = vmovl_high_s8(bytes);
-            [
-                vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))),
-                vcvtq_f32_s32(vmovl_high_s16(low)),
-                vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))),
-                vcvtq_f32_s32(vmovl_high_s16(high)),
-            ]
-        })
-    }
-
-    #[inline(always)]
     fn store_i8(self, v: Self::F, out: &mut [i8; LANES]) {
         let [a, b, c, d] = quarters!(i => vmovn_s32(vcvtnq_s32_f32(v[i])));
         neon!({

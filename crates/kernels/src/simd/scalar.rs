@@ -53,11 +53,6 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn load_i8(self, x: &[i8; LANES]) -> Self::F {
-        lanes!(i => f32::from(x[i]))
-    }
-
-    #[inline(always)]
     fn store_i8(self, v: Self::F, out: &mut [i8; LANES]) {
         *out = v.map(|x| (x + ROUND).to_bits() as i8);
     }
