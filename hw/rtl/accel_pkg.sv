@@ -12,7 +12,6 @@ package accel_pkg;
   parameter int unsigned BeatBytes = BeatWidth / 8;
   parameter int unsigned TileChannels = 4;
   parameter int unsigned TileInputs = 8;
-  parameter int unsigned LinesPerGroup = 8;
   parameter int unsigned BurstBeats = 16;  // the longest burst that the AFI does not slice
 
   // Values of the elaboration parameter Layout.
