@@ -11,6 +11,7 @@ use edgewen_kernels::kv::{KvLayer, KvType};
 use edgewen_kernels::rms_norm::rms_norm;
 use edgewen_kernels::rope::{RopeTable, rope};
 use edgewen_kernels::silu::{add_assign, silu_mul};
+use edgewen_kernels::softmax::softmax;
 use edgewen_kernels::{Activations, Compute, Dense, DenseType, Isa, RowBlocks, dense_linear, linear};
 use edgewen_layout::{GroupSize, QuantizedMatrix, RowBlockShape, WeightBits};
 
@@ -52,6 +53,7 @@ fn elements(compute: &Compute, noise: &[f32], out: &mut [f32]) {
         let mut activations = Activations::new();
         probe("quantize", &[n], || activations.quantize(compute, &noise[..n], 1, n, GroupSize::G64));
         probe("silu_mul", &[n], || silu_mul(compute, &noise[..2 * n], n, &mut out[..n]));
+        probe("softmax", &[n], || softmax(compute, &mut out[..n]));
         probe("add", &[n], || add_assign(compute, &mut out[..n], &noise[..n]));
     }
 }

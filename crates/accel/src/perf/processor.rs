@@ -4,6 +4,7 @@
 //! memory at the rate the cores reach, plus constants for registers and threads. Nothing of that overlaps here: the
 //! cores work in order. Everything is a projection; the constants are assumptions that the report prints.
 
+pub mod arrays;
 pub mod cycles;
 
 use edgewen_kernels::kv::KvType;
@@ -12,12 +13,14 @@ use serde::Serialize;
 
 pub use cycles::{Figures, Line, Model, figures};
 
-/// Query rows of a tile of attention, tokens of a quantization task, elements of an addition task, scores of a tile:
-/// as in the kernels.
+/// How the kernels cut their work into tasks: query rows and scores of a tile of attention; tokens of a task of
+/// quantization, or inputs if there is one token; elements of a task of addition; and of SiLU if there is one token.
 const TILE_ROWS: u32 = 32;
 const TILE_SCORES: u32 = 64 * 1024;
 const QUANTIZE_TASK_TOKENS: u32 = 4;
+const QUANTIZE_TASK_INPUTS: u32 = 16 * 64;
 const ADD_TASK_ELEMENTS: u32 = 32 * 1024;
+const SILU_TASK_ELEMENTS: u32 = 1024;
 /// Positions of a block of the key-value cache.
 const KV_BLOCK: u32 = 16;
 const F32_BYTES: u64 = 4;
@@ -47,10 +50,6 @@ pub struct Processor {
     pub token_ns: f64,
     /// Which price of the kernels counts.
     pub model: Model,
-    /// Splits operations of one token over the threads, too, which the kernels do not do yet.
-    pub split: bool,
-    /// Divides the cycles of attention: 1 as the kernels are.
-    pub attention_speedup: f64,
 }
 
 impl Default for Processor {
@@ -68,8 +67,6 @@ impl Default for Processor {
             handover_ns: 600.0,
             token_ns: 5_000.0,
             model: Model::Mca,
-            split: false,
-            attention_speedup: 1.0,
         }
     }
 }
@@ -92,19 +89,23 @@ pub enum Task {
     Rope,
     /// Appending keys and values to the cache.
     KvAppend,
-    /// Attention with its softmax.
+    /// Attention with its softmax; where the arrays do most of it, that of the newest positions.
     Attention,
+    /// The softmax by itself, where the arrays do the rest.
+    Softmax,
     /// `silu(gate) * up`.
     SiluMul,
     /// Activations to eight bits.
     Quantize,
     /// Doorbell, and the wait until its end is seen.
     Registers,
+    /// The output head, if the accelerator does not compute it.
+    Head,
 }
 
 impl Task {
     /// Every task in the order of the forward pass.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Sampling,
         Self::Embedding,
         Self::Results,
@@ -113,9 +114,11 @@ impl Task {
         Self::Rope,
         Self::KvAppend,
         Self::Attention,
+        Self::Softmax,
         Self::SiluMul,
         Self::Quantize,
         Self::Registers,
+        Self::Head,
     ];
 
     /// For tables.
@@ -128,10 +131,12 @@ impl Task {
             Self::RmsNorm => "RMSNorm",
             Self::Rope => "RoPE",
             Self::KvAppend => "KV append",
-            Self::Attention => "attention, softmax",
+            Self::Attention => "attention",
+            Self::Softmax => "softmax",
             Self::SiluMul => "SiLU x mul",
             Self::Quantize => "quantize",
             Self::Registers => "doorbell, poll",
+            Self::Head => "output head",
         }
     }
 }
@@ -203,20 +208,24 @@ impl Processor {
             ],
             _ => panic!("there is no operation {name}"),
         };
-        parts.push(self.part(
-            Task::Registers,
-            0.0,
-            0,
-            1,
-            self.register_write_ns + self.polls * self.register_read_ns,
-        ));
+        parts.push(self.registers());
         parts
+    }
+
+    /// A doorbell, and the wait until the end of what it started is seen.
+    fn registers(&self) -> Part {
+        self.part(Task::Registers, 0.0, 0, 1, self.register_write_ns + self.polls * self.register_read_ns)
     }
 
     /// After the head: the best logits, one register each, and the token.
     pub fn sampling(&self, candidates: u32) -> Part {
         let reads = 1 + 2 * candidates;
         self.part(Task::Sampling, 0.0, 0, 1, self.token_ns + f64::from(reads) * self.register_read_ns)
+    }
+
+    /// The output head on the cores, where the accelerator cannot compute it: as fast as its `bytes` come.
+    pub fn head(&self, bytes: u64) -> Part {
+        self.part(Task::Head, 0.0, bytes, self.threads, 0.0)
     }
 
     /// A part whose cycles are known, its memory traffic spread over as many threads.
@@ -228,41 +237,54 @@ impl Processor {
         Part { task, cycles, bytes, constant_ns, ns }
     }
 
-    /// Threads that `pieces` of work keep busy, and the pieces of the busiest.
-    fn shared(&self, pieces: u32) -> (u32, f64) {
-        let threads = self.threads.min(pieces).max(1);
-        (threads, f64::from(pieces.div_ceil(threads)))
+    /// Hands tasks to the threads, in order, each to whoever is done first: the threads that get one, and the cycles
+    /// of the one that is done last.
+    fn schedule(&self, tasks: impl Iterator<Item = f64>) -> (u32, f64) {
+        let mut busy_until = vec![0.0f64; self.threads as usize];
+        let mut count = 0;
+        for cycles in tasks {
+            let next = busy_until.iter_mut().min_by(|a, b| a.total_cmp(b)).expect("there is a thread");
+            *next += cycles;
+            count += 1;
+        }
+        (count.clamp(1, self.threads), busy_until.into_iter().fold(0.0, f64::max))
     }
 
-    /// Tokens of `n` elements, one after another or split.
+    /// One row of `n` elements in tasks of `task`.
+    fn by_element(&self, line: Line, n: u32, task: u32) -> (u32, f64) {
+        self.schedule((0..n.div_ceil(task)).map(|i| line.at(f64::from(task.min(n - i * task)))))
+    }
+
+    /// Tokens that cost `cycles` each in tasks of `task`.
+    fn by_token(&self, cycles: f64, tokens: u32, task: u32) -> (u32, f64) {
+        self.schedule((0..tokens.div_ceil(task)).map(|i| cycles * f64::from(task.min(tokens - i * task))))
+    }
+
+    /// Tokens of `n` elements each.
     fn elements(&self, task: Task, probe: &str, n: u32, tokens: u32) -> Part {
-        let cost = figures().line(probe, self.model).at(f64::from(n));
-        let (threads, cycles) = self.by_token(cost, tokens, 1);
+        let line = figures().line(probe, self.model);
+        let (threads, cycles) = match task {
+            Task::SiluMul if tokens == 1 => self.by_element(line, n, SILU_TASK_ELEMENTS),
+            _ => self.by_token(line.at(f64::from(n)), tokens, 1),
+        };
         let bytes = self.spilled(u64::from(n) * u64::from(tokens) * 2 * F32_BYTES);
         self.part(task, cycles, bytes, threads, 0.0)
     }
 
-    /// The threads, and the cycles of the busiest, when tasks of `task_tokens` tokens are handed out.
-    fn by_token(&self, cost: f64, tokens: u32, task_tokens: u32) -> (u32, f64) {
-        if self.split {
-            return (self.threads, cost * f64::from(tokens) / f64::from(self.threads));
-        }
-        let (threads, most) = self.shared(tokens.div_ceil(task_tokens));
-        (threads, cost * (most * f64::from(task_tokens)).min(f64::from(tokens)))
-    }
-
     fn quantize(&self, n: u32, tokens: u32) -> Part {
-        let cost = figures().line("quantize", self.model).at(f64::from(n));
-        let (threads, cycles) = self.by_token(cost, tokens, QUANTIZE_TASK_TOKENS);
+        let line = figures().line("quantize", self.model);
+        let (threads, cycles) = match tokens {
+            1 => self.by_element(line, n, QUANTIZE_TASK_INPUTS),
+            _ => self.by_token(line.at(f64::from(n)), tokens, QUANTIZE_TASK_TOKENS),
+        };
         let bytes = self.spilled(u64::from(n) * u64::from(tokens) * (F32_BYTES + 1));
         self.part(Task::Quantize, cycles, bytes, threads, 0.0)
     }
 
     fn add(&self, n: u32, tokens: u32) -> Part {
         let elements = n * tokens;
-        let cost = figures().line("add", self.model);
-        let (threads, most) = self.shared(elements.div_ceil(ADD_TASK_ELEMENTS));
-        let cycles = cost.at((most * f64::from(ADD_TASK_ELEMENTS)).min(f64::from(elements)));
+        let (threads, cycles) =
+            self.by_element(figures().line("add", self.model), elements, ADD_TASK_ELEMENTS);
         let bytes = self.spilled(u64::from(elements) * 2 * F32_BYTES);
         self.part(Task::Add, cycles, bytes, threads, 0.0)
     }
@@ -274,13 +296,15 @@ impl Processor {
         self.part(Task::Embedding, cost, bytes, 1, 0.0)
     }
 
-    /// The accelerator writes past the caches: its results come from memory. Who uses them pays, on as many threads
-    /// as there are tokens.
+    /// The accelerator writes past the caches: its results come from memory, to as many threads as use them.
     fn results(&self, n: u32, tokens: u32) -> Part {
-        let (threads, _) = self.shared(if self.split { self.threads } else { tokens });
-        let mut part =
-            self.part(Task::Results, 0.0, u64::from(n) * u64::from(tokens) * F32_BYTES, threads, 0.0);
-        // No work of its own is handed over.
+        let bytes = u64::from(n) * u64::from(tokens) * F32_BYTES;
+        let threads = match tokens {
+            1 => n.div_ceil(2 * SILU_TASK_ELEMENTS),
+            _ => tokens,
+        };
+        let mut part = self.part(Task::Results, 0.0, bytes, threads.clamp(1, self.threads), 0.0);
+        // They are handed over for the work itself, which has that in its own cost.
         part.ns -= part.constant_ns;
         part.constant_ns = 0.0;
         part
@@ -320,35 +344,23 @@ impl Processor {
         let part_heads = group.div_ceil(parts);
         let parts = group.div_ceil(part_heads);
 
-        let mut busy_until = vec![0.0f64; self.threads as usize];
         let mut bytes = 0;
+        let mut tasks = Vec::new();
         for tile in (0..tiles).rev() {
             let first = tile * tile_tokens;
             let tokens = tile_tokens.min(span.tokens - first);
             let positions = span.start + first + tokens;
             bytes += u64::from(positions) * Self::kv_bytes(config, kv);
-            for _ in 0..kv_heads {
-                for part in 0..parts {
-                    let heads = part_heads.min(group - part * part_heads);
-                    let cost = figures().attention(
-                        probe,
-                        self.model,
-                        tokens * heads,
-                        positions,
-                        config.head_dim as u32,
-                    );
-                    // The next task goes to whoever is done first.
-                    let next =
-                        busy_until.iter_mut().min_by(|a, b| a.total_cmp(b)).expect("at least one thread");
-                    *next += cost / self.attention_speedup;
-                }
-            }
+            let head_dim = config.head_dim as u32;
+            let cost = |heads| figures().attention(probe, self.model, tokens * heads, positions, head_dim);
+            let costs: Vec<_> =
+                (0..parts).map(|part| cost(part_heads.min(group - part * part_heads))).collect();
+            (0..kv_heads).for_each(|_| tasks.extend_from_slice(&costs));
         }
+        let (threads, cycles) = self.schedule(tasks.into_iter());
         let whole = u64::from(span.start + span.tokens) * Self::kv_bytes(config, kv);
         // Later tiles find in the cache what earlier ones read, if it fits.
         let bytes = if 2 * whole <= self.l2_bytes { whole } else { bytes };
-        let cycles = busy_until.into_iter().fold(0.0, f64::max);
-        let threads = self.threads.min(tiles * kv_heads * parts);
         self.part(Task::Attention, cycles, bytes, threads, 0.0)
     }
 
