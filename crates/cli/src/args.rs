@@ -116,6 +116,8 @@ pub enum DeviceArg {
     Auto,
     /// The processor.
     Cpu,
+    /// The FPGA accelerator's functional model: same results, slower.
+    Sim,
 }
 
 /// How keys and values of earlier tokens are stored.

@@ -5,6 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{anyhow, bail};
+use edgewen_accel::host::{Accelerator, AddressSpace, Device, HostOptions};
+use edgewen_accel::image::{Layout, ModelImage};
+use edgewen_accel::program::Limits;
+use edgewen_accel::sim::Sim;
 use edgewen_engine::{Backend, CpuBackend, Reference, Session};
 use edgewen_kernels::{Compute, Isa, IsaKind};
 use edgewen_model::packed::PackedFile;
@@ -84,13 +88,17 @@ impl Model {
     /// Opens a model and prepares it for one sequence of at most the context's length.
     pub fn load(model: &ModelArgs, context: &ContextArgs, compute: &ComputeArgs) -> anyhow::Result<Self> {
         let started = Instant::now();
-        // There is no other device yet; `auto` will choose once there is.
-        let (DeviceArg::Auto | DeviceArg::Cpu) = compute.device;
-        let isa = isa(compute.isa)?;
-        let threads = compute.threads.unwrap_or_else(machine::cores);
+        let compute_on = Compute::new(isa(compute.isa)?, compute.threads.unwrap_or_else(machine::cores));
         match Source::open(&model.model)? {
-            Source::Packed(file) => packed(file, isa, threads, context, started),
-            Source::Checkpoint(checkpoint) => reference(checkpoint, threads, context, started),
+            Source::Packed(file) => packed(file, compute.device, compute_on, context, started),
+            Source::Checkpoint(_) if !matches!(compute.device, DeviceArg::Auto | DeviceArg::Cpu) => bail!(
+                "{} is a checkpoint directory, and the accelerator runs packed files: make one with `edgewen \
+                 quantize`, or leave out --device",
+                model.model
+            ),
+            Source::Checkpoint(checkpoint) => {
+                reference(checkpoint, compute_on.pool.threads(), context, started)
+            }
         }
     }
 
@@ -156,8 +164,8 @@ fn context_of(wanted: Option<usize>, config: &Config) -> anyhow::Result<usize> {
 
 fn packed(
     file: Arc<PackedFile>,
-    isa: Isa,
-    threads: usize,
+    device: DeviceArg,
+    compute: Compute,
     arguments: &ContextArgs,
     started: Instant,
 ) -> anyhow::Result<Model> {
@@ -173,15 +181,24 @@ fn packed(
         KvArg::F16 => (edgewen_kernels::kv::KvType::F16, "f16"),
         KvArg::Int8 => (edgewen_kernels::kv::KvType::Int8, "int8"),
     };
-    let backend = CpuBackend::new(file, Compute::new(isa, threads), kv)?;
+    let (isa, threads) = (compute.isa, compute.pool.threads());
+    let cpu = CpuBackend::new(file.clone(), compute, kv)?;
+    let (backend, device): (Box<dyn Backend>, _) = match device {
+        DeviceArg::Auto | DeviceArg::Cpu => (Box::new(cpu), "cpu"),
+        DeviceArg::Sim => {
+            let image = Arc::new(ModelImage::new(file, Layout::RowBlocks)?);
+            let sim = Sim::new(Limits::default(), AddressSpace::new(image.clone()));
+            (accelerator(sim, &image, cpu)?, "sim")
+        }
+    };
     Ok(Model {
         name,
         config,
         generation,
         tokenizer,
         context,
-        backend: Box::new(backend),
-        device: "cpu".to_string(),
+        backend,
+        device: device.to_string(),
         isa: isa.name().to_string(),
         threads,
         load_seconds: started.elapsed().as_secs_f64(),
@@ -190,6 +207,19 @@ fn packed(
         bytes_per_token,
         template,
     })
+}
+
+/// The model on an accelerator. What of it stays with the processor is said.
+fn accelerator<D: Device + 'static>(
+    device: D,
+    image: &ModelImage,
+    cpu: CpuBackend,
+) -> anyhow::Result<Box<dyn Backend>> {
+    let accelerator = Accelerator::new(device, image, cpu, HostOptions::default())?;
+    if let Some(reason) = accelerator.program().head_on_processor() {
+        output::note(&format!("the output head runs on the CPU: {reason}"));
+    }
+    Ok(Box::new(accelerator))
 }
 
 fn reference(
