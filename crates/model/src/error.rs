@@ -385,6 +385,60 @@ pub enum Error {
         /// What is wrong.
         detail: String,
     },
+    /// A matrix that AWQ_MACRO cannot hold.
+    #[error("tensor \"{tensor}\" cannot be written as AWQ_MACRO: {problem}")]
+    AwqMacro {
+        /// The tensor.
+        tensor: String,
+        /// Why not.
+        problem: edgewen_layout::awq_macro::MacroError,
+    },
+    /// A value that f16 cannot hold at all.
+    #[error(
+        "tensor \"{tensor}\" has the value {value} at index {index}: AWQ_MACRO stores it as f16, which ends at 65504"
+    )]
+    BeyondF16 {
+        /// The tensor.
+        tensor: String,
+        /// Flat index of the element.
+        index: usize,
+        /// The value.
+        value: f32,
+    },
+    /// An AWQ_MACRO file of another model, or a part of one.
+    #[error(
+        "{path} has {found} bytes, the AWQ_MACRO file of this model has {expected}: take the configuration that belongs to it, or copy the file again"
+    )]
+    AwqMacroLength {
+        /// The file.
+        path: PathBuf,
+        /// Bytes after the configuration.
+        expected: u64,
+        /// Bytes there.
+        found: u64,
+    },
+    /// An AWQ_MACRO file whose length is right but for the biases.
+    #[error(
+        "{path} has no biases of query, key and value: {found} bytes, {expected} with them; export it again with biases (zeros if the model has none)"
+    )]
+    AwqMacroNoBiases {
+        /// The file.
+        path: PathBuf,
+        /// Bytes with biases.
+        expected: u64,
+        /// Bytes there.
+        found: u64,
+    },
+    /// Something in an AWQ_MACRO file that cannot be.
+    #[error("{path}: {tensor}: {detail}; the file is damaged, or of another model")]
+    AwqMacroContent {
+        /// The file.
+        path: PathBuf,
+        /// The part.
+        tensor: String,
+        /// What is wrong.
+        detail: String,
+    },
 }
 
 impl Error {

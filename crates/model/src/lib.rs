@@ -5,10 +5,12 @@
 //! activations, and it is no downloader. Mapping files is its only unsafe code.
 #![deny(unsafe_code)]
 
+pub mod awq_macro;
 pub mod checkpoint;
 pub mod config;
 pub mod error;
 pub mod generation;
+mod new_file;
 pub mod packed;
 pub mod template;
 pub mod tensor;

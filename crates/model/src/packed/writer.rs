@@ -5,10 +5,10 @@ use super::layout_rules::{expected_tensors, kind_problem};
 use super::metadata::{BlobEntry, Metadata, QuantizationInfo, TensorEntry, TensorPlan};
 use super::validate::{BLOBS, MAX_INFLATED_BYTES};
 use crate::config::Invalid;
-use crate::{Config, Error, GenerationDefaults, Result, TokenizerFiles};
+use crate::{Config, Error, GenerationDefaults, Result, TokenizerFiles, new_file};
 use flate2::{Compression, write::ZlibEncoder};
 use std::collections::HashMap;
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
@@ -53,16 +53,7 @@ impl PackedWriter {
         let Header { config, generation, quantization, .. } = header;
         let mut metadata = Metadata { config, generation, quantization, blobs, tensors, ports: Vec::new() };
         let (metadata_bytes, file_bytes) = settle(&mut metadata);
-        let dir = match path.parent() {
-            Some(dir) if !dir.as_os_str().is_empty() => dir,
-            _ => Path::new("."),
-        };
-        let free = free_bytes(dir).map_err(|e| Error::io("write to", dir, e))?;
-        if free.is_some_and(|free| free < file_bytes) {
-            let free = free.unwrap_or(0);
-            return Err(Error::NoSpace { path: path.to_owned(), needed: file_bytes, free });
-        }
-        let file = temporary(path, dir).map_err(|e| Error::io("create a file in", dir, e))?;
+        let file = new_file::create(path, file_bytes, force)?;
         let done = vec![false; metadata.tensors.len()];
         let mut writer =
             PackedWriter { path: path.to_owned(), force, file, metadata, metadata_bytes, file_bytes, done };
@@ -112,14 +103,7 @@ impl PackedWriter {
         };
         self.write_at(HEADER_BYTES as u64, &json)?;
         self.write_at(0, &header.to_bytes())?;
-        self.file.as_file().sync_all().map_err(|e| self.io(e))?;
-        let PackedWriter { path, force, file, .. } = self;
-        let renamed = if force { file.persist(&path) } else { file.persist_noclobber(&path) };
-        match renamed {
-            Ok(_) => Ok(()),
-            Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Err(Error::Exists { path }),
-            Err(e) => Err(Error::io("rename the finished file to", &path, e.error)),
-        }
+        new_file::finish(self.file, &self.path, self.force)
     }
 
     fn write_at(&mut self, offset: u64, data: &[u8]) -> Result<()> {
@@ -128,7 +112,7 @@ impl PackedWriter {
         result.map_err(|e| self.io(e))
     }
 
-    fn io(&self, error: io::Error) -> Error {
+    fn io(&self, error: std::io::Error) -> Error {
         Error::io("write", self.file.path(), error)
     }
 }
@@ -218,31 +202,4 @@ fn settle(metadata: &mut Metadata) -> (u64, u64) {
 
 fn to_json(metadata: &Metadata) -> Vec<u8> {
     serde_json::to_vec(metadata).expect("strings, numbers and lists always become JSON")
-}
-
-/// `NAME.XXXXXX.partial` beside the final name, so that the rename cannot cross file systems.
-fn temporary(path: &Path, dir: &Path) -> io::Result<NamedTempFile> {
-    let mut prefix = path.file_name().unwrap_or_default().to_owned();
-    prefix.push(".");
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(&prefix).suffix(".partial");
-    #[cfg(unix)]
-    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-    // As any new file: what the umask leaves, not the private mode of temporary files.
-    #[cfg(unix)]
-    builder.permissions(permissions);
-    builder.tempfile_in(dir)
-}
-
-/// Bytes that an ordinary user may still write; `None` where the system cannot say.
-#[cfg(unix)]
-fn free_bytes(dir: &Path) -> io::Result<Option<u64>> {
-    let stat = rustix::fs::statvfs(dir)?;
-    Ok(stat.f_bavail.checked_mul(stat.f_frsize))
-}
-
-/// Bytes that an ordinary user may still write; `None` where the system cannot say.
-#[cfg(not(unix))]
-fn free_bytes(_dir: &Path) -> io::Result<Option<u64>> {
-    Ok(None)
 }
