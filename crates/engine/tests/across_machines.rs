@@ -110,8 +110,8 @@ fn eight_bits_for_the_head_and_the_cache() {
     let spec =
         TinySpec { hidden: 96, heads: 6, tied: false, seed: 2, dtype: "float16", ..TinySpec::default() };
     let expected = Outcome {
-        drawn: [32, 185, 13, 265, 237, 255, 124, 11, 127, 35, 129, 27, 32, 262, 26, 260],
-        logits: 0x964a_7208_14c5_82b0,
+        drawn: [32, 185, 76, 185, 167, 132, 214, 27, 237, 15, 169, 142, 53, 130, 123, 64],
+        logits: 0xf156_5a4e_088c_22e8,
     };
     check_tiny(&spec, GroupSize::G32, Head::Bits(WeightBits::Eight), KvType::Int8, &expected);
 }
