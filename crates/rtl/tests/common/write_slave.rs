@@ -89,7 +89,8 @@ impl WriteSlave {
 
     /// Takes an address, takes a beat and answers, perhaps, in the cycle that comes.
     pub fn before(&mut self, model: &mut Model) {
-        let [awvalid, awready, awaddr, awlen, wvalid, wready, wdata, wlast, bvalid, bready, bresp] = self.ports;
+        let [awvalid, awready, awaddr, awlen, wvalid, wready, wdata, wlast, bvalid, bready, bresp] =
+            self.ports;
         self.now += 1;
         let ready = self.chance();
         model.set_at(awready, u64::from(ready));

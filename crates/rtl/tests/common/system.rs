@@ -1,0 +1,102 @@
+//! The whole accelerator under the forward pass: what the system tests share.
+
+use std::sync::Arc;
+
+use edgewen_accel::host::{Accelerator, HostOptions};
+use edgewen_accel::image::{Layout, ModelImage};
+use edgewen_engine::{Backend, Batch, CpuBackend, Forward, Logits};
+use edgewen_kernels::kv::KvType;
+use edgewen_kernels::{Compute, Isa};
+use edgewen_model::packed::PackedFile;
+use edgewen_rtl::{MemoryTiming, RtlDevice, RtlOptions};
+
+/// The CPU's own backend, which says what is right.
+pub fn cpu(file: &Arc<PackedFile>) -> CpuBackend {
+    CpuBackend::new(file.clone(), Compute::new(Isa::best(), 1), KvType::F16).unwrap()
+}
+
+/// Options with a small run-ahead buffer, so that it fills and empties often.
+pub fn options(timing: Option<u64>) -> RtlOptions {
+    let mut options = RtlOptions::default();
+    if let Some(seed) = timing {
+        options.timing = MemoryTiming::Random { seed, pl_mhz: 300.0 };
+    }
+    options
+}
+
+/// The model on the simulated RTL, or nothing without Verilator.
+pub fn accelerator(
+    file: &Arc<PackedFile>,
+    options: &RtlOptions,
+    host: HostOptions,
+) -> Option<Accelerator<RtlDevice>> {
+    let image = Arc::new(ModelImage::new(file.clone(), Layout::RowBlocks).unwrap());
+    let device = match RtlDevice::new(image.clone(), options) {
+        Ok(device) => device,
+        Err(error) if error.is_missing_tool() && std::env::var("CI").as_deref() != Ok("true") => {
+            eprintln!("skipped: {error}");
+            return None;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    Some(Accelerator::new(device, &image, cpu(file), host).unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// What a generation computes: the tokens, and the logits before each as bits.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Generated {
+    pub tokens: Vec<u32>,
+    pub logits: Vec<Vec<u32>>,
+}
+
+/// Prompt in one batch, then `count` likeliest tokens one by one with all their logits.
+pub fn generate(
+    backend: &mut dyn Backend,
+    prompt: &[u32],
+    count: usize,
+) -> edgewen_engine::Result<Generated> {
+    let mut forward = Forward::default();
+    let (mut tokens, mut all) = (Vec::new(), Vec::new());
+    backend.truncate(0, 0);
+    let mut batch = Batch::one(0, 0, prompt);
+    for step in 0..count {
+        let logits = forward.run(backend, &batch, Logits::Last)?;
+        let best = best(logits);
+        all.push(logits.iter().map(|logit| logit.to_bits()).collect());
+        tokens.push(best);
+        batch = Batch::one(0, prompt.len() + step, &[best]);
+    }
+    Ok(Generated { tokens, logits: all })
+}
+
+/// As [`generate`], but the head is asked only for the likeliest tokens, here `k` and their logits.
+pub fn generate_top(
+    backend: &mut dyn Backend,
+    prompt: &[u32],
+    count: usize,
+    k: usize,
+) -> edgewen_engine::Result<Vec<Vec<(u32, u32)>>> {
+    let mut forward = Forward::default();
+    let mut all = Vec::new();
+    backend.truncate(0, 0);
+    let mut batch = Batch::one(0, 0, prompt);
+    for step in 0..count {
+        forward.hidden(backend, &batch)?;
+        let top = forward.top_k(backend, batch.len() - 1, k)?;
+        let best = top[0].0;
+        all.push(top.into_iter().map(|(index, logit)| (index, logit.to_bits())).collect());
+        batch = Batch::one(0, prompt.len() + step, &[best]);
+    }
+    Ok(all)
+}
+
+/// The first of the largest.
+pub fn best(logits: &[f32]) -> u32 {
+    let mut best = 0;
+    for (index, logit) in logits.iter().enumerate() {
+        if *logit > logits[best] {
+            best = index;
+        }
+    }
+    best as u32
+}
