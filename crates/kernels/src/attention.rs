@@ -143,6 +143,7 @@ struct Scratch {
     queries: Activations,
     scores: Vec<f32>,
     weights: Activations,
+    sums: Vec<f32>,
     out: Vec<f32>,
 }
 
@@ -154,14 +155,17 @@ impl Scratch {
     fn attend(&mut self, isa: Isa, kv: &Int8Cache, kv_head: usize, positions: usize, q: &[f32]) -> &[f32] {
         let groups = positions.div_ceil(GROUP_POSITIONS);
         let stride = groups * GROUP_POSITIONS;
+        let heads = q.len() / kv.head_dim();
         self.scores.clear();
-        self.scores.resize(q.len() / kv.head_dim() * stride, 0.0);
+        self.scores.resize(heads * stride, 0.0);
+        self.sums.resize(heads, 0.0);
         self.out.clear();
         self.out.resize(q.len(), 0.0);
         int8::quantize_queries(isa, q, kv.head_dim(), &mut self.queries);
         int8::add_scores(isa, kv, kv_head, 0..groups, &self.queries, &mut self.scores, stride);
-        int8::weigh(isa, kv, kv_head, positions, &mut self.scores, &mut self.weights);
+        int8::weigh(isa, kv, kv_head, positions, &mut self.scores, &mut self.weights, &mut self.sums);
         int8::add_values(isa, kv, kv_head, 0..groups, &self.weights, &mut self.out);
+        int8::normalize(&mut self.out, &self.sums);
         &self.out
     }
 }

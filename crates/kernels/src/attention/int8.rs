@@ -1,11 +1,12 @@
-//! Attention over keys and values of eight bits, in four steps of which two are linear layers.
+//! Attention over keys and values of eight bits, in five steps of which two are linear layers.
 //!
 //! For the query heads that share a key-value head, the arithmetic, every step rounded to `f32`:
 //! 1. each query head is quantized as the activations of a linear layer, per group of 64 elements;
 //! 2. `score = (linear layer of the keys) · (1 / sqrt(head_dim))`;
-//! 3. softmax over the visible positions, each weight times its value's scale, and those quantized per group of 64
-//!    positions;
-//! 4. the linear layer of the values.
+//! 3. `e = exp(score - max)` over the visible positions, each times its value's scale, and those quantized per group
+//!    of 64 positions; the sum of `e` runs over sixteen lanes that are added as the fixed tree;
+//! 4. the linear layer of the values;
+//! 5. its results divided by the sum: softmax, with one division an element instead of one a position.
 //!
 //! Groups of positions add up in ascending order, so steps 2 and 4 can be shared between a device that does the whole
 //! groups and a processor that does the last, unfinished one. One thread does a step; different heads are independent.
@@ -14,10 +15,10 @@ use std::ops::Range;
 
 use edgewen_layout::{BLOCK_ROWS, GroupSize};
 
+use crate::exp::exp_lanes;
 use crate::kv::{GROUP_POSITIONS, Int8Cache};
 use crate::linear::segment_product;
 use crate::simd::{Kernel, LANES, Simd, dispatch};
-use crate::softmax::softmax_row;
 use crate::{Activations, Isa};
 
 /// Step 1: quantizes `q` [heads, head_dim].
@@ -54,8 +55,8 @@ pub fn add_scores(
     }
 }
 
-/// Step 3: turns `scores` [heads, stride] into quantized weights of the first `positions` positions. The stride is
-/// that number, rounded up to whole groups; `scores` is overwritten.
+/// Step 3: turns `scores` [heads, stride] into quantized weights of the first `positions` positions, and writes their
+/// sum to `sums` [heads]. The stride is that number, rounded up to whole groups; `scores` is overwritten.
 ///
 /// # Panics
 /// If the lengths do not fit, or the cache does not hold the positions.
@@ -66,13 +67,15 @@ pub fn weigh(
     positions: usize,
     scores: &mut [f32],
     out: &mut Activations,
+    sums: &mut [f32],
 ) {
     let stride = positions.next_multiple_of(GROUP_POSITIONS);
+    assert_eq!(scores.len(), sums.len() * stride, "scores [{}, {stride}]", sums.len());
     let factor = 1.0 / (cache.head_dim() as f32).sqrt();
-    for scores in scores.chunks_exact_mut(stride) {
-        dispatch(isa, Weigh { cache, kv_head, positions, factor, scores });
+    for (scores, sum) in scores.chunks_exact_mut(stride).zip(sums.iter_mut()) {
+        dispatch(isa, Weigh { cache, kv_head, positions, factor, scores, sum });
     }
-    out.quantize_alone(isa, scores, scores.len() / stride, stride, GroupSize::G64);
+    out.quantize_alone(isa, scores, sums.len(), stride, GroupSize::G64);
 }
 
 /// Step 4 for some groups of positions: adds to `out` [heads, head_dim].
@@ -99,6 +102,13 @@ pub fn add_values(
     }
 }
 
+/// Step 5: divides `out` [heads, head_dim] by `sums` [heads].
+pub fn normalize(out: &mut [f32], sums: &[f32]) {
+    for (out, sum) in out.chunks_exact_mut(out.len() / sums.len()).zip(sums) {
+        out.iter_mut().for_each(|out| *out /= sum);
+    }
+}
+
 fn add(to: &mut [f32], sums: &[f32]) {
     for (to, sum) in to.iter_mut().zip(sums) {
         *to += sum;
@@ -111,25 +121,34 @@ struct Weigh<'a> {
     positions: usize,
     factor: f32,
     scores: &'a mut [f32],
+    sum: &'a mut f32,
 }
 
 impl Kernel for Weigh<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let (scores, unseen) = self.scores.split_at_mut(self.positions);
-        unseen.fill(0.0);
+        // Positions that are not seen weigh nothing, so that whole blocks can be computed: e to the power -inf is 0.
+        self.scores[self.positions..].fill(f32::NEG_INFINITY);
         let factor = s.splat(self.factor);
-        for x in scores.chunks_mut(LANES) {
-            let scaled = s.mul(s.load_partial(x, 0.0), factor);
-            s.store_partial(scaled, x);
+        let blocks = self.scores.as_chunks_mut::<LANES>().0;
+        let mut max = s.splat(f32::NEG_INFINITY);
+        for block in &mut *blocks {
+            let score = s.mul(s.load(block), factor);
+            s.store(score, block);
+            max = s.max(score, max);
         }
-        softmax_row(s, scores);
-        for (group, weights) in scores.chunks_mut(GROUP_POSITIONS).enumerate() {
+        let max = s.splat(s.reduce_max(max));
+        let mut sum = s.splat(0.0);
+        for (group, blocks) in blocks.chunks_mut(GROUP_POSITIONS / LANES).enumerate() {
             let scales = self.cache.value_scales(self.kv_head, group).as_chunks::<LANES>().0;
-            for (x, scales) in weights.chunks_mut(LANES).zip(scales) {
-                let scaled = s.mul(s.load_partial(x, 0.0), s.load(scales));
-                s.store_partial(scaled, x);
+            for (block, scales) in blocks.iter_mut().zip(scales) {
+                let e = exp_lanes(s, s.sub(s.load(block), max));
+                sum = s.add(sum, e);
+                s.store(s.mul(e, s.load(scales)), block);
             }
         }
+        *self.sum = s.reduce_add(sum);
+        // Their scales may be anything, and zero times infinity is not a number.
+        self.scores[self.positions..].fill(0.0);
     }
 }
