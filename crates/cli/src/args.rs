@@ -4,6 +4,7 @@
 //! name, one default and one help text everywhere. The variable of a flag follows from its name (`--top-k` is
 //! `EDGEWEN_TOP_K`) and is added in one place, [`command`]; a flag on the command line wins over its variable.
 
+mod exchange;
 mod values;
 
 use std::ffi::OsString;
@@ -12,6 +13,8 @@ use std::path::PathBuf;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Command, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
+use exchange::{EXPORT_EXAMPLES, IMPORT_EXAMPLES};
+pub use exchange::{ExportArgs, ImportArgs, LayoutArg};
 use values::{above_zero, finite, fraction, non_negative, positive, probability};
 
 /// Prefix of the environment variables.
@@ -65,6 +68,12 @@ pub enum Verb {
     /// Measure the speed of a model on this machine.
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(BenchArgs),
+    /// Write a packed file in the layout of another design.
+    #[command(after_help = EXPORT_EXAMPLES)]
+    Export(ExportArgs),
+    /// Make a packed file from one in the layout of another design.
+    #[command(after_help = IMPORT_EXAMPLES)]
+    Import(ImportArgs),
     /// Print the completion script of a shell.
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions(CompletionsArgs),

@@ -39,6 +39,8 @@ fn main() -> ExitCode {
         Verb::Logits(arguments) => verbs::logits::run(&arguments),
         Verb::Perplexity(arguments) => verbs::perplexity::run(&arguments),
         Verb::Bench(arguments) => verbs::bench::run(&arguments),
+        Verb::Export(arguments) => verbs::export::run(&arguments),
+        Verb::Import(arguments) => verbs::import::run(&arguments),
         Verb::Completions(arguments) => verbs::completions::run(&arguments),
     };
 

@@ -3,7 +3,9 @@
 pub mod bench;
 pub mod chat;
 pub mod completions;
+pub mod export;
 pub mod generate;
+pub mod import;
 pub mod inspect;
 pub mod logits;
 pub mod perplexity;

@@ -1,0 +1,34 @@
+//! `edgewen import`: a file in the layout of another design into a packed file.
+
+use std::path::Path;
+
+use edgewen_model::awq_macro::{self, Description};
+use serde::Serialize;
+
+use crate::args::ImportArgs;
+use crate::output::{self, grouped};
+
+#[derive(Serialize)]
+struct Summary<'a> {
+    output: &'a Path,
+    file_bytes: u64,
+    source: &'a Path,
+    source_bytes: u64,
+}
+
+/// Writes the packed file.
+pub fn run(arguments: &ImportArgs) -> anyhow::Result<()> {
+    let description = Description::open(&arguments.config)?;
+    let source_bytes = awq_macro::file_bytes(&description.config)?;
+    let file_bytes = awq_macro::import(&arguments.file, description, &arguments.output, arguments.force)?;
+    let summary = Summary { output: &arguments.output, file_bytes, source: &arguments.file, source_bytes };
+    if arguments.json {
+        return output::json(&summary);
+    }
+    output::text_out(&output::fields(&[
+        ("wrote", format!("{}, {} bytes", summary.output.display(), grouped(file_bytes))),
+        ("from", format!("{}, {} bytes", summary.source.display(), grouped(source_bytes))),
+        ("matrices", "every bit as in the file".to_string()),
+        ("embedding", "f16".to_string()),
+    ]))
+}
