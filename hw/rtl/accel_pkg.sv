@@ -56,6 +56,7 @@ package accel_pkg;
 
   // An operation, as the descriptor says it. Stable while the operation runs.
   typedef struct packed {
+    logic                      segments;      // codes of 8 bits in two planes, a header for every group
     logic [2:0]                tokens_m1;
     logic                      has_bias;
     logic                      top_k;

@@ -136,6 +136,10 @@ module compute_core
   logic [4:0]          slot_q;        // {quad, channel, token of the pair}
   group_t              group_q;
 
+  // Only a segment comes to line 0 twice.
+  logic low_plane;
+  assign low_plane = sum_ctrl.line == '0 && !sum_ctrl.first_line;
+
   assign group_done = sum_ctrl.valid && sum_ctrl.last_line && sum_ctrl.quad == LastQuad;
 
   always_ff @(posedge clk_i) begin
@@ -252,7 +256,7 @@ module compute_core
 
   for (genvar p = 0; p < NumPorts; p++) begin : g_port
     logic [Tokens-1:0][1:0][37:0] sum;
-    logic [Lanes-1:0][17:0]       dot;
+    logic [Lanes-1:0][21:0]       dot;
     logic                         slot_valid;
     logic                         block_done, block_bank;
     logic [1:0]                   port_freed;
@@ -282,6 +286,7 @@ module compute_core
       .bank_i        (sum_bank_q),
       .quad_i        (sum_ctrl.quad),
       .first_line_i  (sum_ctrl.first_line),
+      .low_plane_i   (low_plane),
       .sum_i         (sum),
       .read_en_i     ({slot_valid1_q && group1_q.active[p], slot_valid_q && group_q.active[p]}),
       .read_bank_i   (group_q.sum_bank),
@@ -305,6 +310,7 @@ module compute_core
       .bank_i        (group2_q.bank),
       .first_i       (group2_q.first_group),
       .end_i         (group2_q.last_group && slot2_q[4:1] == LastSlot[4:1]),
+      .segments_i    (config_i.segments),
       .dot_i         (dot),
       .act_sum_i     (act_sum),
       .act_scale_i   (act_scale),

@@ -12,8 +12,8 @@
 /// shift then brings the product to its place, whichever side was subnormal: left over the zeros, or less far or to the
 /// right if the result is subnormal. If both are, the product is too small for any of this to matter.
 ///
-/// `BBits` tells how many of the 24 significant bits of b may be other than zero. With 17 or fewer the product is one
-/// DSP48E2 instead of two.
+/// `BBits` tells how many of the 24 significant bits of b may be other than zero. A DSP48E2 multiplies 26 by 17 unsigned
+/// bits, so with 17 or fewer the product is one of them; with more it is two and an adder in stage 3.
 module f32_mul #(
   parameter int unsigned BBits    = 24,
   parameter int unsigned TagWidth = 1,
@@ -81,12 +81,37 @@ module f32_mul #(
 
   // Stage 2: product, zeros of the subnormal operand, exponent of the product if nothing had to move.
   localparam int unsigned ProductBits = 24 + BBits;
+  localparam int unsigned DspBits     = 17;
 
   logic [23:0]            sub_sig;
   logic [4:0]             zeros, zeros2_q;
   logic                   nan2_q, inf2_q, sign2_q;
   logic signed [10:0]     exp2_q;
-  (* use_dsp = "yes" *) logic [ProductBits-1:0] product2_q, product3_q;
+  logic [ProductBits-1:0] product3_q;
+
+  if (BBits <= DspBits) begin : g_one_dsp
+    logic [ProductBits-1:0] product2_q;
+
+    always_ff @(posedge clk_i) begin
+      if (valid_q[1]) product2_q <= ProductBits'(a_sig1_q) * ProductBits'(b_sig1_q);
+      if (valid_q[2]) product3_q <= product2_q;
+    end
+  end else begin : g_two_dsps
+    logic [24+DspBits-1:0]        low2_q;
+    logic [ProductBits-DspBits-1:0] high2_q;
+
+    always_ff @(posedge clk_i) begin
+      if (valid_q[1]) begin
+        low2_q  <= (24 + DspBits)'(a_sig1_q) * (24 + DspBits)'(b_sig1_q[DspBits-1:0]);
+        high2_q <= (ProductBits - DspBits)'(a_sig1_q)
+                   * (ProductBits - DspBits)'(b_sig1_q[BBits-1:DspBits]);
+      end
+      if (valid_q[2]) begin
+        product3_q[DspBits-1:0]           <= low2_q[DspBits-1:0];
+        product3_q[ProductBits-1:DspBits] <= high2_q + (ProductBits - DspBits)'(low2_q >> DspBits);
+      end
+    end
+  end
 
   assign sub_sig = a_tiny1_q ? a_sig1_q : {b_sig1_q, {(24 - BBits){1'b0}}};
 
@@ -97,13 +122,12 @@ module f32_mul #(
 
   always_ff @(posedge clk_i) begin
     if (valid_q[1]) begin
-      product2_q <= ProductBits'(a_sig1_q) * ProductBits'(b_sig1_q);
-      zeros2_q   <= zeros;
-      sign2_q    <= sign1_q;
-      exp2_q     <= $signed({1'b0, exp1_q}) - 11'sd127;
-      nan2_q     <= (a_max1_q && (a_frac1_q || (b_tiny1_q && !b_frac1_q)))
-                    || (b_max1_q && (b_frac1_q || (a_tiny1_q && !a_frac1_q)));
-      inf2_q     <= a_max1_q || b_max1_q;
+      zeros2_q <= zeros;
+      sign2_q  <= sign1_q;
+      exp2_q   <= $signed({1'b0, exp1_q}) - 11'sd127;
+      nan2_q   <= (a_max1_q && (a_frac1_q || (b_tiny1_q && !b_frac1_q)))
+                  || (b_max1_q && (b_frac1_q || (a_tiny1_q && !a_frac1_q)));
+      inf2_q   <= a_max1_q || b_max1_q;
     end
   end
 
@@ -122,13 +146,12 @@ module f32_mul #(
 
   always_ff @(posedge clk_i) begin
     if (valid_q[2]) begin
-      product3_q <= product2_q;
-      right3_q   <= !subnormal ? 6'd24 - {1'b0, zeros2_q}
-                    : far ? 6'd63 : right_subnormal[5:0];
-      exp3_q     <= subnormal ? 10'd1 : exp_normal[9:0];
-      nan3_q     <= nan2_q;
-      inf3_q     <= inf2_q;
-      sign3_q    <= sign2_q;
+      right3_q <= !subnormal ? 6'd24 - {1'b0, zeros2_q}
+                  : far ? 6'd63 : right_subnormal[5:0];
+      exp3_q   <= subnormal ? 10'd1 : exp_normal[9:0];
+      nan3_q   <= nan2_q;
+      inf3_q   <= inf2_q;
+      sign3_q  <= sign2_q;
     end
   end
 

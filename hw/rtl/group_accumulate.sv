@@ -20,7 +20,8 @@ module group_accumulate #(
   input  logic                    bank_i,
   input  logic                    first_i,      // first group of the block
   input  logic                    end_i,        // last channel of the last group
-  input  logic [Lanes-1:0][17:0]  dot_i,
+  input  logic                    segments_i,
+  input  logic [Lanes-1:0][21:0]  dot_i,
   input  logic [Lanes-1:0][13:0]  act_sum_i,
   input  logic [Lanes-1:0][31:0]  act_scale_i,
   input  logic [15:0]             scale_i,      // f16
@@ -43,9 +44,10 @@ module group_accumulate #(
     .clk_i,
     .rst_ni,
     .valid_i,
-    .half_i  (scale_i),
-    .valid_o (scale_valid),
-    .result_o(scale)
+    .half_i     (scale_i),
+    .sixteenth_i(segments_i),
+    .valid_o    (scale_valid),
+    .result_o   (scale)
   );
 
   logic [Lanes-1:0][31:0] read_data;
@@ -69,6 +71,7 @@ module group_accumulate #(
       .end_i         (end_i && !token_i),
       .dot_i         (dot_i[l]),
       .zero_i,
+      .segments_i,
       .act_sum_i     (act_sum_i[l]),
       .act_scale_i   (act_scale_i[l]),
       .weight_scale_i(scale),

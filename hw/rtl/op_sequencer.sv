@@ -128,6 +128,7 @@ module op_sequencer
         4'd0: begin
           config_q.has_bias  <= desc_data_i[0];
           config_q.top_k     <= desc_data_i[1];
+          config_q.segments  <= desc_data_i[2];
           config_q.tokens_m1 <= desc_data_i[6:4];
           tokens_field_q     <= desc_data_i[7:4];
           kind_q             <= desc_data_i[31:28];

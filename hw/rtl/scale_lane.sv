@@ -1,6 +1,6 @@
 /// Ends the groups of two tokens of a port: takes a dot product of integers and adds it, scaled, to an f32 accumulator.
 ///
-///   D   = dot - zero * sum                       exact
+///   D   = dot - zero * sum                       exact; in a segment dot - 16 * zero * sum
 ///   m   = weight scale * activation scale        rounded to f32
 ///   p   = f32(D) * m                             rounded
 ///   acc = acc + p                                rounded; the first group is added to +0.0
@@ -16,11 +16,13 @@ module scale_lane (
   input  logic [5:0]         address_i,       // {bank, token of the pair, channel}
   input  logic               first_i,         // first group of the block
   input  logic               end_i,           // last slot of the block
-  input  logic signed [17:0] dot_i,
+  input  logic signed [21:0] dot_i,
   input  logic [3:0]         zero_i,
+  input  logic               segments_i,
   input  logic signed [13:0] act_sum_i,
   input  logic [31:0]        act_scale_i,
   input  logic [31:0]        weight_scale_i,  // 2 cycles after the others, with f16's precision
+                                              // (a sixteenth of it in a segment)
 
   output logic               end_o,           // the slot with end_i is in its accumulator
   output logic               end_bank_o,      // of that slot
@@ -29,7 +31,7 @@ module scale_lane (
   output logic [31:0]        read_data_o
 );
 
-  localparam int unsigned DotWidth = 18;      // |D| <= 15 * 128 * 64 = 122,880
+  localparam int unsigned DotWidth = 22;      // |D| <= 255 * 128 * 64 = 2,088,960
 
   typedef struct packed {
     logic       first;
@@ -65,10 +67,13 @@ module scale_lane (
     end
   end
 
+  logic [8:0] zero;
+  assign zero = segments_i ? {1'b0, zero_i, 4'd0} : {5'd0, zero_i};
+
   always_ff @(posedge clk_i) begin
     if (valid_i) begin
       slot1_q      <= '{first: first_i, last: end_i, address: address_i};
-      offset1_q    <= DotWidth'($signed({1'b0, zero_i})) * DotWidth'(act_sum_i);
+      offset1_q    <= DotWidth'($signed(zero)) * DotWidth'(act_sum_i);
       dot1_q       <= dot_i;
       act_scale1_q <= act_scale_i;
     end
@@ -118,7 +123,7 @@ module scale_lane (
     .tag_o   (dot_tag)
   );
 
-  // p; 17 bits hold |D|
+  // p; 21 bits hold |D|
   logic        product_valid;
   logic [31:0] product;
   slot_t       product_slot;

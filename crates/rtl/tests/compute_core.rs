@@ -22,7 +22,7 @@ const GROUP: usize = 64;
 struct Group {
     scales: Vec<f16>,        // [channel]
     zeros: Vec<u8>,          // [channel]
-    codes: Vec<[u8; GROUP]>, // [channel]
+    codes: Vec<[u8; GROUP]>, // [channel]; of a segment both planes
 }
 
 /// A token's activations of one group.
@@ -31,13 +31,38 @@ struct Activations {
     scale: f32,
 }
 
+impl Group {
+    fn new(random: &mut Pcg64Mcg, kind: Kind, channels: usize, largest: u8) -> Self {
+        let end = pick(random, &[Some(0), Some(largest), None]).filter(|_| kind == Kind::Ends);
+        let code = |random: &mut Pcg64Mcg| end.unwrap_or(random.next_u32() as u8 & largest);
+        let zero = |random: &mut Pcg64Mcg| match kind {
+            Kind::Ends => pick(random, &[0, 15]),
+            _ => random.next_u32() as u8 & 15,
+        };
+        Self {
+            scales: (0..channels).map(|_| scale(random, kind)).collect(),
+            zeros: (0..channels).map(|_| zero(random)).collect(),
+            codes: (0..channels).map(|_| std::array::from_fn(|_| code(random))).collect(),
+        }
+    }
+}
+
 impl Activations {
+    fn new(random: &mut Pcg64Mcg, kind: Kind) -> Self {
+        let end =
+            pick(random, &[Some(-127), Some(127), Some(0), Some(-128), None]).filter(|_| kind == Kind::Ends);
+        let code = |random: &mut Pcg64Mcg| end.unwrap_or((random.next_u32() % 255) as u8 as i8);
+        let codes = std::array::from_fn(|_| code(random));
+        Self { codes, scale: activation_scale(random, kind) }
+    }
+
     fn sum(&self) -> i32 {
         self.codes.iter().map(|&code| i32::from(code)).sum()
     }
 }
 
 struct Operation {
+    segments: bool,
     groups: usize,
     tokens: usize,
     bias: Option<Vec<Vec<f32>>>,        // [port][row]
@@ -77,62 +102,41 @@ fn activation_scale(random: &mut Pcg64Mcg, kind: Kind) -> f32 {
     }
 }
 
+/// What an operation is like.
+struct Shape {
+    channels: usize,
+    segments: bool,
+    groups: usize,
+    tokens: usize,
+    blocks: [usize; PORTS],
+}
+
 impl Operation {
-    fn new(
-        random: &mut Pcg64Mcg,
-        channels: usize,
-        kind: Kind,
-        groups: usize,
-        tokens: usize,
-        counts: [usize; PORTS],
-    ) -> Self {
-        let blocks = counts.map(|count| {
-            (0..count)
-                .map(|_| {
-                    (0..groups)
-                        .map(|_| {
-                            let end = pick(random, &[0, 15, 99]);
-                            let code = |random: &mut Pcg64Mcg| match kind {
-                                Kind::Ends if end < 16 => end,
-                                _ => (random.next_u32() & 15) as u8,
-                            };
-                            Group {
-                                scales: (0..channels).map(|_| scale(random, kind)).collect(),
-                                zeros: (0..channels)
-                                    .map(|_| {
-                                        if kind == Kind::Ends { pick(random, &[0, 15]) } else { code(random) }
-                                    })
-                                    .collect(),
-                                codes: (0..channels).map(|_| std::array::from_fn(|_| code(random))).collect(),
-                            }
-                        })
-                        .collect()
-                })
-                .collect()
+    fn new(random: &mut Pcg64Mcg, kind: Kind, shape: &Shape) -> Self {
+        let largest = if shape.segments { 255 } else { 15 };
+        let blocks = shape.blocks.map(|count| {
+            let block = |random: &mut Pcg64Mcg| {
+                (0..shape.groups).map(|_| Group::new(random, kind, shape.channels, largest)).collect()
+            };
+            (0..count).map(|_| block(random)).collect()
         });
-        let activations = (0..tokens)
-            .map(|_| {
-                (0..groups)
-                    .map(|_| {
-                        let end = pick(random, &[-127, 127, 0, -128, 99]);
-                        let codes = std::array::from_fn(|_| match kind {
-                            Kind::Ends if end != 99 => end,
-                            _ => ((random.next_u32() % 255) as i32 - 127) as i8,
-                        });
-                        Activations { codes, scale: activation_scale(random, kind) }
-                    })
-                    .collect()
-            })
+        let activations = (0..shape.tokens)
+            .map(|_| (0..shape.groups).map(|_| Activations::new(random, kind)).collect())
             .collect();
-        let bias = (random.next_u32() & 1 == 1).then(|| {
-            counts
-                .iter()
-                .map(|count| {
-                    (0..count * channels).map(|_| (random.next_u32() as i32) as f32 * 1e-9).collect()
-                })
-                .collect()
+        let bias = (!shape.segments && random.next_u32() & 1 == 1).then(|| {
+            let rows = |count: &usize, random: &mut Pcg64Mcg| {
+                (0..count * shape.channels).map(|_| random.next_u32() as i32 as f32 * 1e-9).collect()
+            };
+            shape.blocks.iter().map(|count| rows(count, random)).collect()
         });
-        Self { groups, tokens, bias, blocks, activations }
+        Self {
+            segments: shape.segments,
+            groups: shape.groups,
+            tokens: shape.tokens,
+            bias,
+            blocks,
+            activations,
+        }
     }
 
     fn rounds(&self) -> usize {
@@ -143,11 +147,18 @@ impl Operation {
     fn result(&self, port: usize, block: usize, token: usize, channel: usize) -> u32 {
         let mut sum = 0.0f32;
         for (group, activations) in self.blocks[port][block].iter().zip(&self.activations[token]) {
-            let dot: i32 = (group.codes[channel].iter().zip(&activations.codes))
-                .map(|(&code, &activation)| i32::from(code) * i32::from(activation))
-                .sum();
-            let exact = dot - i32::from(group.zeros[channel]) * activations.sum();
-            let scale = group.scales[channel].to_f32() * activations.scale;
+            let plane = |code: &dyn Fn(u8) -> u8| -> i32 {
+                let codes = group.codes[channel].iter().zip(&activations.codes);
+                codes.map(|(&both, &activation)| i32::from(code(both)) * i32::from(activation)).sum()
+            };
+            let offset = i32::from(group.zeros[channel]) * activations.sum();
+            let weight_scale = group.scales[channel].to_f32();
+            let (exact, weight_scale) = if self.segments {
+                (16 * (plane(&|code| code >> 4) - offset) + plane(&|code| code & 15), weight_scale / 16.0)
+            } else {
+                (plane(&|code| code) - offset, weight_scale)
+            };
+            let scale = weight_scale * activations.scale;
             let product = exact as f32 * scale;
             sum += product;
         }
@@ -196,6 +207,7 @@ struct Ports {
 /// A tile as its control word says it.
 struct Place {
     group: usize,
+    plane: usize, // of a segment: first the high one
     line: usize,
     quad: usize,
     block: usize,
@@ -280,6 +292,7 @@ impl Bench {
         }
         model.set("bias_we_i", 0);
         model.set_bits("config_i", 146, 3, operation.tokens as u64 - 1);
+        model.set_bits("config_i", 149, 1, u64::from(operation.segments));
         model.set_bits("config_i", 145, 1, u64::from(operation.bias.is_some()));
         assert_eq!(model.get("idle_o"), 1);
         model.set("start_i", 1);
@@ -291,7 +304,7 @@ impl Bench {
     fn clock(&mut self, operation: &Operation, tile: Option<Place>) {
         let rounds = operation.rounds();
         match tile {
-            Some(Place { group, line, quad, block }) => {
+            Some(Place { group, plane, line, quad, block }) => {
                 let bank = (self.round & 1) as u64;
                 let mut words = [0; 16];
                 let mut active = 0;
@@ -303,17 +316,20 @@ impl Bench {
                     active |= 1 << port;
                     for channel in 0..4 {
                         let codes = &block[group].codes[4 * quad + channel][8 * line..8 * line + 8];
-                        let nibbles = codes.iter().enumerate().map(|(i, &code)| u32::from(code) << (4 * i));
+                        let shift = if operation.segments && plane == 0 { 4 } else { 0 };
+                        let nibble = |code: u8| u32::from(code >> shift & 15);
+                        let nibbles = codes.iter().enumerate().map(|(i, &code)| nibble(code) << (4 * i));
                         words[4 * port + channel] = nibbles.sum();
                     }
                 }
                 let bit = u64::from;
+                let last_plane = usize::from(operation.segments);
                 let ctrl = 1 << 22
                     | bank << 21
                     | bit(group == 0) << 20
                     | bit(group + 1 == operation.groups) << 19
-                    | bit(line == 0) << 18
-                    | bit(line == 7) << 17
+                    | bit(line == 0 && plane == 0) << 18
+                    | bit(line == 7 && plane == last_plane) << 17
                     | (quad as u64) << 15
                     | (line as u64) << 12
                     | (group as u64) << 4
@@ -396,15 +412,14 @@ impl Bench {
                 assert!(waited < 100_000, "the bank is never free");
             }
             self.headers[self.round & 1] = Some(block);
-            for group in 0..operation.groups {
-                for line in 0..8 {
-                    for quad in 0..quads {
-                        while !self.chance(load.tiles) {
-                            self.clock(operation, None);
-                        }
-                        self.clock(operation, Some(Place { group, line, quad, block }));
-                    }
+            let planes = if operation.segments { 2 } else { 1 };
+            for index in 0..operation.groups * planes * 8 * quads {
+                let (group, plane) = (index / (planes * 8 * quads), index / (8 * quads) % planes);
+                let (line, quad) = (index / quads % 8, index % quads);
+                while !self.chance(load.tiles) {
+                    self.clock(operation, None);
                 }
+                self.clock(operation, Some(Place { group, plane, line, quad, block }));
             }
             self.round += 1;
         }
@@ -456,9 +471,11 @@ fn run_all(tokens: usize, layout: usize) {
         let groups = 1 + random.next_u32() as usize % 5;
         let most = 1 + random.next_u32() as usize % 4;
         // Ports differ by at most a block.
-        let mut counts: [usize; PORTS] = std::array::from_fn(|_| most - (random.next_u32() & 1) as usize);
-        counts[random.next_u32() as usize % PORTS] = most;
-        let operation = Operation::new(&mut random, bench.channels, kind, groups, used, counts);
+        let mut blocks: [usize; PORTS] = std::array::from_fn(|_| most - (random.next_u32() & 1) as usize);
+        blocks[random.next_u32() as usize % PORTS] = most;
+        let segments = layout == 0 && random.next_u32() % 3 == 0;
+        let shape = Shape { channels: bench.channels, segments, groups, tokens: used, blocks };
+        let operation = Operation::new(&mut random, kind, &shape);
         bench.run(&operation, loads[index % 4]);
         if index == 20 {
             abandon(&mut bench, &operation);
@@ -472,7 +489,7 @@ fn abandon(bench: &mut Bench, operation: &Operation) {
     bench.headers = [Some(0); 2];
     for line in 0..8 {
         for quad in 0..bench.channels / 4 {
-            bench.clock(operation, Some(Place { group: 0, line, quad, block: 0 }));
+            bench.clock(operation, Some(Place { group: 0, plane: 0, line, quad, block: 0 }));
         }
     }
     bench.model.set_at(bench.ports.tile_ctrl, 0);
@@ -513,8 +530,10 @@ fn computes_awq_macros_for_2_tokens() {
 fn computes_6144_inputs_and_one_block() {
     let Some(mut bench) = Bench::new(8, 0) else { return };
     let mut random = random(77);
-    let long = Operation::new(&mut random, 16, Kind::Plain, 96, 8, [0, 0, 0, 1]);
+    let shape = Shape { channels: 16, segments: false, groups: 96, tokens: 8, blocks: [0, 0, 0, 1] };
+    let long = Operation::new(&mut random, Kind::Plain, &shape);
     bench.run(&long, FULL);
-    let many = Operation::new(&mut random, 16, Kind::Plain, 1, 1, [64, 64, 63, 64]);
+    let many = Shape { groups: 1, tokens: 1, blocks: [64, 64, 63, 64], ..shape };
+    let many = Operation::new(&mut random, Kind::Plain, &many);
     bench.run(&many, FULL);
 }

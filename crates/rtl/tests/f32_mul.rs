@@ -69,6 +69,6 @@ fn multiplies_like_the_host() {
 
 #[test]
 fn multiplies_like_the_host_with_a_short_operand() {
-    check_all(17, 60_000);
+    check_all(21, 60_000);
     check_all(11, 60_000);
 }
