@@ -235,8 +235,8 @@ module axi_read_master
   end
 
   always_ff @(posedge clk_i) begin
-    if (!rst_ni || settled) r_index_q <= '0;
-    else if (r_valid_q)     r_index_q <= r_last_q ? 4'd0 : r_index_q + 4'd1;
+    if (!rst_ni || settled || !list_valid) r_index_q <= '0;
+    else if (r_valid_q)                    r_index_q <= r_last_q ? 4'd0 : r_index_q + 4'd1;
   end
 
   // After a breach of the protocol the two counts may disagree for ever: wait for silence instead.
@@ -281,7 +281,7 @@ module axi_read_master
     if (r_valid_q && r_resp_q == RespSlvErr)             error_code = ErrSlave;
     else if (r_valid_q && r_resp_q == RespDecErr)        error_code = ErrDecode;
     else if (r_stray || r_ends_early || r_ends_late)     error_code = ErrProtocol;
-    else if (timed_out_q)                                error_code = ErrTimeout;
+    else if (timed_out_q && list_valid)                  error_code = ErrTimeout;
   end
 
   assign error_now       = (error_code != ErrNone);

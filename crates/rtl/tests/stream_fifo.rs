@@ -26,6 +26,6 @@ fn holds_the_depth_of_the_board_and_gives_a_word_a_cycle() {
     assert_eq!(bench.run(28_672, Load { write: 256, read: 0 }), 0);
     assert_eq!(bench.inside.len(), 28_672);
     assert_eq!(bench.run(28_672, Load { write: 0, read: 256 }), 28_672);
-    // From empty: five cycles of latency, then every cycle.
+    // From empty: four cycles of latency, then every cycle.
     assert_eq!(bench.run(10_000, Load { write: 256, read: 256 }), 10_000 - 4);
 }
