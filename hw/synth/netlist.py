@@ -73,8 +73,8 @@ def synthesize(sources, top, parameters, work, flat=False):
     if done.returncode != 0:
         last = "\n".join(log.read_text().splitlines()[-20:])
         raise SynthesisError(f"yosys failed on {top}, see {log}:\n{last}")
-    modules = _read(work / f"{top}.json")
-    flattened = _read(work / f"{top}-flat.json")[top]
+    modules = json.loads((work / f"{top}.json").read_text())["modules"]
+    flattened = json.loads((work / f"{top}-flat.json").read_text())["modules"][top]
     _check(modules, top)
     return modules, flattened
 
@@ -103,19 +103,11 @@ def _map(sources, top, parameters, work, flat):
         design.run_pass("setattr -mod -unset keep_hierarchy")
     for step in MAP_STEPS:
         design.run_pass(f"{MAP} -top {top}{' -flatten' if flat else ''} {step}")
-    design.run_pass(f"write_json {work / top}.json")
+    # What is selected by default leaves out the cells of the library.
+    design.run_pass(f"write_json -selected {work / top}.json")
     design.run_pass("flatten")
     design.run_pass("clean")
-    design.run_pass(f"write_json {work / top}-flat.json")
-
-
-def _read(path):
-    modules = json.loads(path.read_text())["modules"]
-    return {
-        name: module
-        for name, module in modules.items()
-        if "blackbox" not in module["attributes"] and "whitebox" not in module["attributes"]
-    }
+    design.run_pass(f"write_json -selected {work / top}-flat.json")
 
 
 def _check(modules, top):

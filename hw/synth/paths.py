@@ -26,7 +26,8 @@ MEMORIES = {"RAMB36E2", "RAMB18E2", "URAM288"}
 CLOCK_PINS = {"C", "CLK", "CLKARDCLK", "CLKBWRCLK", "WCLK"}
 
 Path = namedtuple("Path", "levels ns start end cells")
-_INDEX = re.compile(r"\[\d+\]")
+# Indices of bits and instances, and the numbers of the cells of one memory.
+_INDEX = re.compile(r"\[\d+\]|(?<=\.)\d+\b")
 
 
 def is_lut_ram(kind):
@@ -173,7 +174,7 @@ class Netlist:
             if arrival.get(bit) is None:
                 continue
             total = (arrival[bit][0] + levels, arrival[bit][1] + NET_NS + SETUP_NS + levels * DSP_LEVEL_NS)
-            end = _INDEX.sub("[]", self._name_of(name, pin))
+            end = _INDEX.sub("#", self._name_of(name))
             if end not in worst or worst[end][0] < total:
                 worst[end] = (total, bit, name, pin)
         found = sorted(worst.values(), key=lambda item: item[0], reverse=True)[:count]
