@@ -17,11 +17,14 @@ MAP = "synth_xilinx -noiopad -noclkbuf -uram"
 # (and 27 instead of 25 bits for one operand), so the DSP step, and only it, runs for the 7 series.
 MAP_STEPS = ("-family xcup -run begin:map_dsp", "-family xc7 -run map_dsp:coarse", "-family xcup -run coarse:")
 
+# Stands in a module's name before its number, if its instances have different parameters.
+VARIANT = "__"
+
 _MODULE = re.compile(r"^(?:attribute [^\n]*\n)*module (\S+)\n.*?^end\n", re.M | re.S)
 _CELL = re.compile(r"^(\s*cell )(\\\S+)( )", re.M)
-_SOURCE = re.compile(r"^\s*attribute \\(?:src|hdlname|scopename|top|initial_top|dynports|cells_not_processed) .*\n", re.M)
-
-
+_SOURCE = re.compile(
+    r"^\s*attribute \\(?:src|hdlname|scopename|top|initial_top|dynports|cells_not_processed) .*\n", re.M
+)
 _NUMBER = re.compile(r"(?<=\$)\d+")
 
 
@@ -37,16 +40,12 @@ def merge_equal_modules(text):
     def visit(name):
         if name in canonical:
             return canonical[name]
-        body = modules[name]
-        body = _CELL.sub(
-            lambda cell: cell.group(1) + (visit(cell.group(2)) if cell.group(2) in modules else cell.group(2)) + cell.group(3),
-            body,
-        )
+        body = _CELL.sub(lambda cell: cell[1] + (visit(cell[2]) if cell[2] in modules else cell[2]) + cell[3], modules[name])
         key = _contents(body.replace(f"module {name}\n", "module\n"))
         definition = name.split("$", 1)[0]
         if (definition, key) not in bodies:
             index = counts[definition] = counts.get(definition, 0) + 1
-            unique = definition if index == 1 else f"{definition}_{index}"
+            unique = definition if index == 1 else f"{definition}{VARIANT}{index}"
             bodies[definition, key] = (unique, body.replace(f"module {name}\n", f"module {unique}\n"))
         canonical[name] = bodies[definition, key][0]
         return canonical[name]

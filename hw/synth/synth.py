@@ -17,7 +17,7 @@ from collections import Counter
 from pathlib import Path
 
 import paths
-from netlist import SynthesisError, synthesize
+from netlist import VARIANT, SynthesisError, synthesize
 
 HERE = Path(__file__).resolve().parent
 RTL = HERE.parent / "rtl"
@@ -65,7 +65,8 @@ def own_resources(module):
 
 
 def tally(modules, top):
-    """For each module: how often it is there, what one needs with all in it, and what all need without."""
+    """(what the top needs, by block of the top, by module). A block is counted with all that is in it, a module
+    without; the modules' figures add up to the top's."""
     own = {name: own_resources(module) for name, module in modules.items()}
     inside = {
         name: Counter(cell["type"] for cell in module["cells"].values() if cell["type"] in modules)
@@ -75,10 +76,9 @@ def tally(modules, top):
 
     def sum_up(name):
         if name not in whole:
-            whole[name] = dict(own[name])
+            whole[name] = Counter(own[name])
             for part, count in inside[name].items():
-                for resource, value in sum_up(part).items():
-                    whole[name][resource] += count * value
+                whole[name].update({resource: count * value for resource, value in sum_up(part).items()})
         return whole[name]
 
     def count_up(name, count):
@@ -88,15 +88,20 @@ def tally(modules, top):
 
     sum_up(top)
     count_up(top, 1)
-    return [
-        {
-            "module": name,
-            "instances": instances[name],
-            "each": whole[name],
-            "own_total": {resource: instances[name] * value for resource, value in own[name].items()},
-        }
-        for name in sorted(instances, key=lambda name: -instances[name] * own[name]["lut"])
-    ]
+    blocks = merged((part, count, whole[part]) for part, count in inside[top].items())
+    return dict(whole[top]), blocks, merged((name, count, own[name]) for name, count in instances.items())
+
+
+def merged(counted):
+    """Entries of a table from (module, instances, resources of one): variants of a module together, largest first."""
+    table = {}
+    for name, count, used in counted:
+        definition = name.split(VARIANT)[0]
+        entry = table.setdefault(definition, {"module": definition, "instances": 0} | dict.fromkeys(RESOURCES, 0))
+        entry["instances"] += count
+        for resource in RESOURCES:
+            entry[resource] += count * used[resource]
+    return sorted(table.values(), key=lambda entry: (-entry["lut"], entry["module"]))
 
 
 def multiplier_registers(flat):
@@ -108,8 +113,7 @@ def multiplier_registers(flat):
 
 def analyze(sources, top, parameters, work, flat):
     modules, netlist = synthesize(sources, top, parameters, work, flat)
-    table = tally(modules, top)
-    total = next(row["each"] for row in table if row["module"] == top)
+    total, blocks, by_module = tally(modules, top)
     if top == TOP and total["lut"] < 1000:
         raise SynthesisError(f"{top}: {total['lut']} LUTs cannot be all: the mapper failed")
     multipliers, unregistered = multiplier_registers(netlist)
@@ -120,7 +124,8 @@ def analyze(sources, top, parameters, work, flat):
         "part": PART,
         "seed_table_2": SEED,
         "limits": LIMITS,
-        "modules": table,
+        "blocks": blocks,
+        "modules": by_module,
         "dsp_multipliers": multipliers,
         "dsp_without_multiplier_register": unregistered,
         "max_levels": MAX_LEVELS,
@@ -144,29 +149,39 @@ def number(value):
     return "–" if value is None else f"{value:,.1f}".removesuffix(".0")
 
 
+def row(cells):
+    return "| " + " | ".join(cells) + " |"
+
+
+def head(cells):
+    return [row(cells), "|" + "---|" * len(cells)]
+
+
+def table(entries):
+    lines = head(["module", "instances", *TITLES.values()])
+    for entry in entries:
+        cells = [f"`{entry['module']}`", number(entry["instances"])]
+        lines.append(row(cells + [number(entry[resource]) for resource in RESOURCES]))
+    return lines
+
+
 def markdown(result):
     total = result["total"]
-    row = lambda cells: "| " + " | ".join(cells) + " |"
-    rule = lambda count: "|" + "---|" * count
     lines = [
-        "| | " + " | ".join(TITLES.values()) + " |",
-        rule(6),
+        *head(["", *TITLES.values()]),
         row([f"**{result['top']}**"] + [number(total[r]) for r in RESOURCES]),
         row(["the part (XCK26)"] + [number(PART[r]) for r in RESOURCES]),
         row(["share of the part"] + [f"{total[r] / PART[r]:.1%}" for r in RESOURCES]),
         row(["limit"] + [f"{LIMITS[r]:.0%}" for r in RESOURCES]),
         row(["seed, its Table II"] + [number(SEED[r]) for r in RESOURCES]),
         "",
-        "By module: all instances together, without the modules inside; then one instance with all that is in it.",
+        "Blocks of the design, all instances together, with everything in them:",
         "",
-        "| module | instances | " + " | ".join(TITLES.values()) + " | one: LUT | one: FF | one: DSP |",
-        rule(10),
-    ]
-    for entry in result["modules"]:
-        own, each = entry["own_total"], entry["each"]
-        cells = [f"`{entry['module']}`", number(entry["instances"])] + [number(own[r]) for r in RESOURCES]
-        lines.append(row(cells + [number(each[r]) for r in ("lut", "ff", "dsp")]))
-    lines += [
+        *table(result["blocks"]),
+        "",
+        "Modules, all instances together, without the modules inside:",
+        "",
+        *table(result["modules"]),
         "",
         f"DSP blocks that multiply: {result['dsp_multipliers']}; without a register behind the multiplier:"
         f" {result['dsp_without_multiplier_register']}.",
@@ -174,8 +189,7 @@ def markdown(result):
         f"Longest paths between registers, one for each register at the end (limit: {MAX_LEVELS} levels;"
         " nanoseconds are a guess, see `paths.py`):",
         "",
-        "| levels | ns | from | to | through |",
-        rule(5),
+        *head(["levels", "ns", "from", "to", "through"]),
     ]
     for path in result["paths"]:
         through = " ".join(shortened(path["cells"]))
