@@ -1,5 +1,7 @@
 //! The bench of everything that takes words in and gives the same words out in the same order.
 
+#![allow(dead_code, reason = "each bench uses a part of it")]
+
 use std::collections::VecDeque;
 
 use edgewen_rtl::Model;

@@ -1,6 +1,8 @@
 //! An AXI4 read slave for the benches of the masters: what lies at an address follows from the address, it checks the
 //! rules of the protocol, answers after a latency with random gaps, and breaks the rules when told.
 
+#![allow(dead_code, reason = "each bench uses a part of it")]
+
 use std::collections::VecDeque;
 
 use edgewen_rtl::{Model, PortId};
