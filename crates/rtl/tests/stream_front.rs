@@ -71,7 +71,7 @@ impl Bench {
         let mut first = 0;
         for (port, count) in blocks.into_iter().enumerate() {
             self.first[port] = first;
-            self.feed[port] = all[first * block_beats..][..count * block_beats].into();
+            self.feed[port] = all[first * block_beats..][..count * block_beats].iter().copied().collect();
             self.ahead[port] = None;
             first += count;
         }
