@@ -127,6 +127,8 @@ pub enum DeviceArg {
     Cpu,
     /// The FPGA accelerator's functional model: same results, slower.
     Sim,
+    /// Its hardware description, simulated clock by clock; needs Verilator.
+    Rtl,
 }
 
 /// How keys and values of earlier tokens are stored.

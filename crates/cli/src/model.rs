@@ -13,6 +13,7 @@ use edgewen_engine::{Backend, CpuBackend, Reference, Session};
 use edgewen_kernels::{Compute, Isa, IsaKind};
 use edgewen_model::packed::PackedFile;
 use edgewen_model::{ChatTemplate, Checkpoint, Config, GenerationDefaults, Tokenizer, TokenizerFiles};
+use edgewen_rtl::{RtlDevice, RtlOptions};
 
 use crate::args::{ComputeArgs, ContextArgs, DeviceArg, IsaArg, KvArg, ModelArgs};
 use crate::{machine, output};
@@ -189,6 +190,11 @@ fn packed(
             let image = Arc::new(ModelImage::new(file, Layout::RowBlocks)?);
             let sim = Sim::new(Limits::default(), AddressSpace::new(image.clone()));
             (accelerator(sim, &image, cpu)?, "sim")
+        }
+        DeviceArg::Rtl => {
+            let image = Arc::new(ModelImage::new(file, Layout::RowBlocks)?);
+            let rtl = RtlDevice::new(image.clone(), &RtlOptions::default())?;
+            (accelerator(rtl, &image, cpu)?, "rtl")
         }
     };
     Ok(Model {
