@@ -101,7 +101,7 @@ impl ModelImage {
     /// The image for an accelerator of this layout. Row blocks cost nothing; macros are a copy of all matrices.
     ///
     /// # Errors
-    /// A matrix that cannot be written as macros.
+    /// A matrix of the file that cannot be read.
     pub fn new(file: Arc<PackedFile>, layout: Layout) -> Result<Self> {
         match layout {
             Layout::RowBlocks => Ok(Self { layout, data: Data::File(file) }),
@@ -118,16 +118,13 @@ impl ModelImage {
     fn awq_macro(file: &PackedFile) -> Result<Self> {
         let (mut bytes, mut matrices, mut vectors) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         for entry in file.tensors() {
-            let wrong = |problem: String| Error::Unsupported { tensor: entry.name.clone(), problem };
-            match entry.kind {
-                TensorKind::RowBlocks { bits: WeightBits::Four, group: GroupSize::G64 } => {
-                    let read = |error: edgewen_model::Error| Error::Device(error.to_string());
-                    let (shape, packed) = file.matrix(&entry.name).map_err(read)?;
-                    let matrix = QuantizedMatrix::unpack(shape, packed);
-                    let macros = awq_macro::pack(&matrix)
-                        .map_err(|error| wrong(format!("is no AWQ_MACRO matrix: {error}")))?;
-                    let block_bytes = shape.groups() * awq_macro::MACRO_BYTES;
-                    let blocks = macros.len() / block_bytes;
+            match (entry.kind, entry.shape.as_slice()) {
+                (TensorKind::RowBlocks { bits: WeightBits::Four, group: GroupSize::G64 }, &[rows, _])
+                    if rows.is_multiple_of(awq_macro::MACRO_ROWS) =>
+                {
+                    let macros = macros(file, &entry.name)?;
+                    let blocks = rows / awq_macro::MACRO_ROWS;
+                    let block_bytes = macros.len() / blocks.max(1);
                     let mut ports = [Blocks::default(); PORTS];
                     for (port, part) in ports.iter_mut().enumerate() {
                         let (from, to) = (edge(blocks, port), edge(blocks, port + 1));
@@ -136,11 +133,12 @@ impl ModelImage {
                     }
                     matrices.insert(entry.name.clone(), ports);
                 }
-                TensorKind::F32 => {
+                (TensorKind::F32, _) => {
                     let start = entry.offset as usize;
                     let vector = &file.bytes()[start..start + entry.bytes as usize];
                     vectors.insert(entry.name.clone(), append(&mut bytes, vector));
                 }
+                // Whoever needs it as macros is told so by the program.
                 _ => {}
             }
         }
@@ -187,6 +185,13 @@ impl ModelImage {
             Data::File(file) => file.entry(name).ok().map(|entry| entry.offset),
         }
     }
+}
+
+/// A matrix of the file as macros.
+fn macros(file: &PackedFile, name: &str) -> Result<Vec<u8>> {
+    let wrong = |error: String| Error::Device(format!("{name} as AWQ_MACRO: {error}"));
+    let (shape, packed) = file.matrix(name).map_err(|error| wrong(error.to_string()))?;
+    awq_macro::pack(&QuantizedMatrix::unpack(shape, packed)).map_err(|error| wrong(error.to_string()))
 }
 
 /// First block of a port, by the rule of the packed file's `ports`.

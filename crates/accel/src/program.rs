@@ -5,6 +5,7 @@
 //! stay with the processor, since it is often stored with more bits.
 
 use edgewen_engine::Linear;
+use edgewen_layout::awq_macro::MACRO_ROWS;
 use edgewen_layout::{GroupSize, WeightBits};
 use edgewen_model::Config;
 use edgewen_model::packed::{PackedFile, TensorEntry, TensorKind};
@@ -195,7 +196,8 @@ impl Program {
 
     /// The operation that streams what lies at `address` through weight port `port`.
     pub fn at_address(&self, port: usize, address: u64) -> Option<&Operation> {
-        self.operations.iter().find(|operation| operation.addresses(port).contains(&address))
+        let streams = |operation: &&Operation| operation.addresses(port).contains(&address);
+        self.operations.iter().filter(|_| port < PORTS).find(streams)
     }
 }
 
@@ -231,6 +233,11 @@ impl Builder<'_> {
         let refused = |problem: String| Error::Unsupported { tensor: tensor.clone(), problem };
         if let Some(problem) = kind_problem(entry) {
             return Err(refused(problem));
+        }
+        if let (&[rows, _], Layout::AwqMacro) = (entry.shape.as_slice(), self.limits.layout)
+            && !rows.is_multiple_of(MACRO_ROWS)
+        {
+            return Err(refused(format!("has {rows} rows, AWQ_MACRO needs a multiple of {MACRO_ROWS}")));
         }
         let (&[rows, inputs], Some(blocks)) = (entry.shape.as_slice(), self.image.matrix(&tensor)) else {
             return Err(refused("is not in the accelerator's image of the model".to_owned()));

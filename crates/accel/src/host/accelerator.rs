@@ -160,7 +160,7 @@ impl<D: Device> Accelerator<D> {
         left: usize,
     ) -> std::result::Result<(), Stopped> {
         let count = passes.len();
-        if self.queue.iter().take(count).any(|&queued| queued != index) {
+        if self.driver.is_lost() || self.queue.iter().take(count).any(|&queued| queued != index) {
             self.queue.clear();
             self.driver.reset()?;
         }

@@ -57,7 +57,10 @@ pub struct Driver<D> {
     tail: u32,
     doorbell: u32,
     done: u32,
+    /// A reset was begun and did not end: nothing is known of the device.
+    lost: bool,
     resets: u64,
+    descriptor_writes: u64,
 }
 
 impl<D: Device> Driver<D> {
@@ -75,7 +78,9 @@ impl<D: Device> Driver<D> {
             tail: 0,
             doorbell: 0,
             done: 0,
+            lost: true,
             resets: 0,
+            descriptor_writes: 0,
         })
     }
 
@@ -99,6 +104,11 @@ impl<D: Device> Driver<D> {
         self.resets
     }
 
+    /// Words written to the descriptor RAM so far.
+    pub fn descriptor_writes(&self) -> u64 {
+        self.descriptor_writes
+    }
+
     /// Resets the accelerator and begins with an empty ring of `entries` descriptors.
     ///
     /// # Errors
@@ -114,6 +124,7 @@ impl<D: Device> Driver<D> {
     /// The reset does not end.
     pub fn reset(&mut self) -> Result<()> {
         self.resets += 1;
+        self.lost = true;
         self.device.write(map::CONTROL.offset, map::CONTROL_SOFT_RESET.mask())?;
         let mut waits = 0;
         while map::CONTROL_SOFT_RESET.is_set(self.device.read(map::CONTROL.offset)?) {
@@ -131,7 +142,14 @@ impl<D: Device> Driver<D> {
         let irq = map::IRQ_STATUS_DONE.mask() | map::IRQ_STATUS_ERROR.mask();
         self.device.write(map::IRQ_STATUS.offset, irq)?;
         let switches = map::CONTROL_ENABLE.mask() | map::CONTROL_IRQ_ENABLE.mask();
-        self.device.write(map::CONTROL.offset, switches)
+        self.device.write(map::CONTROL.offset, switches)?;
+        self.lost = false;
+        Ok(())
+    }
+
+    /// Whether the last reset failed, so that another one must come first.
+    pub fn is_lost(&self) -> bool {
+        self.lost
     }
 
     /// Descriptors that were streamed ahead of the doorbell.
@@ -258,6 +276,7 @@ impl<D: Device> Driver<D> {
             if known.is_none_or(|known| known[word] != value) {
                 let offset = map::DESCRIPTOR_RAM + entry * BYTES + 4 * word as u32;
                 self.device.write(offset, value)?;
+                self.descriptor_writes += 1;
             }
         }
         self.shadow[entry as usize] = Some(*words);
