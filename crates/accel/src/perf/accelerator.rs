@@ -4,8 +4,16 @@
 //! ports run ahead into their FIFOs, the compute side takes one beat of every active port a clock, operands and results
 //! go over the data port. `crates/rtl/tests/cycles.rs` holds it to the RTL's own counters.
 
-use crate::memory::{MemoryConfig, ProcessorTraffic};
-use edgewen_model::Config;
+mod machine;
+mod operands;
+mod read_master;
+mod results;
+mod steps;
+
+pub use steps::{Place, ProcessorWork, TOKENS, decode_steps, prefill_steps};
+
+use crate::memory::{MemoryConfig, Pattern};
+use machine::Machine;
 
 /// Number of weight ports.
 pub const WEIGHT_PORTS: usize = 4;
@@ -26,6 +34,22 @@ pub enum Division {
     Quarters,
     /// Contiguous, in these proportions.
     Shares([f64; WEIGHT_PORTS]),
+    /// Block b is port b mod 4's. Not what the file and the hardware do; to compare with.
+    RoundRobin,
+}
+
+/// Where the ports' parts of a matrix lie in memory.
+///
+/// The memory has four pairs of banks, and an address's bits 14 and 15 say which: ports that stream side by side through
+/// the same pair close each other's rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placement {
+    /// One after the other, as in the file.
+    AsInFile,
+    /// A window of the whole file for each port, shifted by 16 KiB from port to port.
+    Windows,
+    /// Each part begins in another pair of banks: port p's at p · 16 KiB modulo 64 KiB.
+    Staggered,
 }
 
 /// The parameters of `accel_top` and of the system around it.
@@ -35,6 +59,8 @@ pub struct HardwareConfig {
     pub layout: WeightLayout,
     /// Blocks of the ports.
     pub division: Division,
+    /// Where the ports' parts lie.
+    pub placement: Placement,
     /// FIFO of a port in beats.
     pub fifo_depth: u32,
     /// Read bursts a port may have under way.
@@ -48,7 +74,7 @@ pub struct HardwareConfig {
     /// Bytes a result burst may have.
     pub result_burst_bytes: u32,
     /// How the processor uses the memory while it works.
-    pub processor_pattern: crate::memory::Pattern,
+    pub processor_pattern: Pattern,
 }
 
 impl Default for HardwareConfig {
@@ -57,13 +83,14 @@ impl Default for HardwareConfig {
         Self {
             layout: WeightLayout::RowBlocks,
             division: Division::Quarters,
+            placement: Placement::AsInFile,
             fifo_depth: 28_672,
             max_outstanding: 16,
             burst_beats: 16,
             interval: 1,
             run_ahead: true,
             result_burst_bytes: 256,
-            processor_pattern: crate::memory::Pattern::Streaming,
+            processor_pattern: Pattern::Streaming,
         }
     }
 }
@@ -85,6 +112,8 @@ pub struct Operation {
     pub top_k: bool,
     /// First byte of the matrix.
     pub address: u64,
+    /// The matrix is a piece of the 8-bit key-value cache: 64 beats of weights and 4 of header a group.
+    pub segments: bool,
 }
 
 /// An operation, and what the processor does before it.
@@ -99,26 +128,6 @@ pub struct Step {
     /// How many steps back the newest result lies that this work needs: 1 is the step before; 2 lets the processor
     /// work while the step before runs. Doorbells keep the order of the steps.
     pub lag: u32,
-}
-
-/// Which piece of a pass an operation is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    /// Decoder layer; the number of layers for the head.
-    pub layer: u32,
-    /// First token of the operation, counted in the pass.
-    pub first_token: u32,
-    /// Tokens of the whole pass.
-    pub all_tokens: u32,
-}
-
-/// What the processor does before an operation.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct ProcessorWork {
-    /// Nanoseconds.
-    pub ns: f64,
-    /// Bytes to and from memory.
-    pub bytes: u64,
 }
 
 /// How long a step took, in clocks of the programmable logic.
@@ -136,6 +145,8 @@ pub struct StepTime {
     pub compute_cycles: u64,
     /// Clocks in which at least one port had no beat although compute wanted it.
     pub wait_cycles: u64,
+    /// Clocks in which compute could not take a beat: its interval, or results that were not written yet.
+    pub hold_cycles: u64,
     /// From the last beat to the end: pipeline and result writes.
     pub drain_cycles: u64,
     /// Of the waiting: clocks in which this port had no beat.
@@ -155,31 +166,42 @@ pub struct StepTime {
 /// Runs the steps one after the other, from empty FIFOs.
 #[must_use]
 pub fn run(hardware: &HardwareConfig, memory: &MemoryConfig, steps: &[Step]) -> Vec<StepTime> {
-    let _ = (hardware, memory);
-    let _: Option<ProcessorTraffic> = None;
-    steps.iter().map(|_| StepTime::default()).collect()
+    Machine::new(hardware, memory, steps).run()
 }
 
-/// The operations of one decoded token. `processor` says what the processor does before each.
-#[must_use]
-pub fn decode_steps(
-    config: &Config,
-    processor: &mut dyn FnMut(&Operation, Place) -> ProcessorWork,
-) -> Vec<Step> {
-    prefill_steps(config, 1, processor)
+/// Channels of a row block.
+fn block_channels(layout: WeightLayout) -> u32 {
+    match layout {
+        WeightLayout::RowBlocks => 16,
+        WeightLayout::AwqMacro => 8,
+    }
 }
 
-/// The operations of a prefill of `tokens` tokens, 8 a pass over a matrix, matrix after matrix; the head for the last
-/// token only.
-///
-/// All activations of a matrix are ready before its first operation; so `processor` is asked for every operation, and
-/// the first one of a matrix should carry the work of all tokens, the others what only they need.
-#[must_use]
-pub fn prefill_steps(
-    config: &Config,
-    tokens: u32,
-    processor: &mut dyn FnMut(&Operation, Place) -> ProcessorWork,
-) -> Vec<Step> {
-    let _ = (config, tokens, processor);
-    Vec::new()
+/// Beats of a row block: header and weights.
+fn block_beats(layout: WeightLayout, operation: &Operation) -> u32 {
+    match layout {
+        _ if operation.segments => 68 * operation.groups,
+        WeightLayout::RowBlocks => (40 * operation.groups).div_ceil(64) * 4 + 32 * operation.groups,
+        WeightLayout::AwqMacro => 18 * operation.groups,
+    }
 }
+
+/// First block and number of blocks of each port; with round-robin the first block is the port's number.
+fn divide(division: &Division, blocks: u32) -> [(u32, u32); WEIGHT_PORTS] {
+    let bound = |port: usize| match division {
+        Division::Quarters => blocks * port as u32 / 4,
+        Division::Shares(shares) => {
+            let all: f64 = shares.iter().sum();
+            let before: f64 = shares[..port].iter().sum();
+            (f64::from(blocks) * before / all).round() as u32
+        }
+        Division::RoundRobin => 0,
+    };
+    std::array::from_fn(|port| match division {
+        Division::RoundRobin => (port as u32, (blocks + 3 - port as u32) / 4),
+        _ => (bound(port), bound(port + 1) - bound(port)),
+    })
+}
+
+#[cfg(test)]
+mod tests;
