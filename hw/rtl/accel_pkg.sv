@@ -12,6 +12,7 @@ package accel_pkg;
   parameter int unsigned BeatBytes = BeatWidth / 8;
   parameter int unsigned TileChannels = 4;
   parameter int unsigned TileInputs = 8;
+  parameter int unsigned SegmentBeats = 68;  // header 4, high plane 32, low plane 32
   parameter int unsigned BurstBeats = 16;  // the longest burst that the AFI does not slice
 
   // Values of the elaboration parameter Layout.
@@ -66,6 +67,17 @@ package accel_pkg;
     logic [31:0]               rows;
     logic [NumPorts-1:0][15:0] blocks;
   } op_config_t;
+
+  // Where an operation's data lie, and which rows each port has. Stable while the operation runs.
+  typedef struct packed {
+    addr_t                     activations;
+    addr_t                     activation_stride;
+    addr_t                     results;
+    addr_t                     result_stride;
+    addr_t                     bias;
+    logic [17:0]               total_blocks;
+    logic [NumPorts-1:0][17:0] first_block;
+  } op_places_t;
 
   // Channels of a block.
   function automatic int unsigned block_channels(int unsigned layout);

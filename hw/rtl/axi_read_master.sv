@@ -13,7 +13,7 @@
 /// given up after timeout_i quiet cycles more. An address that is never accepted cannot be taken
 /// back.
 ///
-/// A beat comes out 1 cycle after RVALID. It does not realign: addresses are multiples of 16.
+/// A beat comes out 2 cycles after RVALID. It does not realign: addresses are multiples of 16.
 module axi_read_master
   import accel_pkg::*;
 #(
@@ -111,7 +111,7 @@ module axi_read_master
   logic [LineWidth-1:0] araddr_q;
   logic [3:0]           arlen_q;
   logic                 list_ready, credit, issued_q;
-  logic                 error_q;
+  logic                 error_q, valid_q;
 
   assign issue = burst_ready_q && list_ready && credit && (!arvalid_q || m_arready_i)
                  && !halt_i && !error_q && !flush_i;
@@ -217,16 +217,16 @@ module axi_read_master
   logic                 owed_any, r_ends_early, r_ends_late, r_stray;
   logic                 broken_q;
   logic [7:0]           quiet_q;
-  logic                 settled, timed_out_q;
+  logic                 settled_q, timed_out_q;
 
   assign owed_any     = (owed_q != '0);
-  assign list_pop     = (r_valid_q && r_last_q) || settled;
+  assign list_pop     = (r_valid_q && r_last_q) || settled_q;
   assign r_stray      = r_valid_q && !list_valid;
   assign r_ends_early = r_valid_q && r_last_q && (r_index_q != list_len);
   assign r_ends_late  = r_valid_q && !r_last_q && (r_index_q == list_len);
 
   always_ff @(posedge clk_i) begin
-    if (!rst_ni || settled) begin
+    if (!rst_ni || settled_q) begin
       owed_q <= '0;
     end else if (issued_q || r_valid_q) begin
       owed_q <= owed_q + (issued_q ? OwedWidth'(arlen_q) + 1'b1 : '0)
@@ -235,7 +235,7 @@ module axi_read_master
   end
 
   always_ff @(posedge clk_i) begin
-    if (!rst_ni || settled || !list_valid) r_index_q <= '0;
+    if (!rst_ni || settled_q || !list_valid) r_index_q <= '0;
     else if (r_valid_q)                    r_index_q <= r_last_q ? 4'd0 : r_index_q + 4'd1;
   end
 
@@ -245,8 +245,10 @@ module axi_read_master
     else if (r_stray || r_ends_early || r_ends_late) broken_q <= 1'b1;
   end
 
-  assign settled = flush_i && !arvalid_q
-                   && (timed_out_q || (broken_q && (quiet_q == '1) && (!list_valid || !owed_any)));
+  always_ff @(posedge clk_i) begin
+    settled_q <= rst_ni && flush_i && !arvalid_q
+                 && (timed_out_q || (broken_q && (quiet_q == '1) && (!list_valid || !owed_any)));
+  end
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni || r_valid_q || !broken_q || !flush_i) quiet_q <= '0;
@@ -256,11 +258,13 @@ module axi_read_master
   assign beat_o          = r_valid_q;
   assign outstanding_o   = list_valid;
   assign burst_address_o = {list_line, 4'b0};
-  assign idle_o          = !active_q && !list_valid && !arvalid_q && !r_valid_q && !broken_q;
+  assign idle_o          = !active_q && !list_valid && !arvalid_q && !r_valid_q && !valid_q
+                           && !broken_q;
 
   // ---------------------------------------------------------------- errors
   error_e               error_code_q, error_code;
   logic                 error_now, progress;
+  beat_t                data_q;
   logic [31:0]          wait_q;
   logic [LineWidth-1:0] error_line_q;
 
@@ -288,18 +292,31 @@ module axi_read_master
   assign error_valid_o   = error_q;
   assign error_code_o    = error_code_q;
   assign error_address_o = {error_line_q, 4'b0};
-  assign valid_o         = r_valid_q && !error_q && !error_now && !flush_i;
-  assign data_o          = r_data_q;
+  assign valid_o         = valid_q;
+  assign data_o          = data_q;
+
+  // Judging a beat and filing it behind the master do not fit into one cycle.
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni || flush_i) valid_q <= 1'b0;
+    else                    valid_q <= r_valid_q && !error_q && !error_now;
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (r_valid_q) data_q <= r_data_q;
+  end
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni || flush_i) begin
       error_q      <= 1'b0;
       error_code_q <= ErrNone;
-    end else if (!error_q && error_now) begin
-      error_q      <= 1'b1;
+    end else if (!error_q) begin
+      error_q      <= error_now;
       error_code_q <= error_code;
-      error_line_q <= list_valid ? list_line : araddr_q;
     end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (!error_q) error_line_q <= list_valid ? list_line : araddr_q;
   end
 
 endmodule

@@ -33,7 +33,8 @@ module beat_sequencer
   output tile_ctrl_t          tile_ctrl_o,
   output logic                scale_we_o,
   output logic                zero_we_o,
-  output logic [7:0]          header_index_o
+  output logic [7:0]          header_index_o, // which beat of scales or zero points
+  output logic                segments_o
 );
 
   localparam bit RowBlock = (Layout == LayoutRowBlock);
@@ -56,33 +57,45 @@ module beat_sequencer
   logic                      bank_q;
   logic [8:0]                header_q;     // beat of the header, or of its part
   logic [7:0]                group_q;
-  logic [4:0]                beat_q;       // beat of the group
+  logic [5:0]                beat_q;       // beat of the group, with segments of both planes
   logic                      wanted, take, last_group, last_beat, round_end;
 
   assign wanted    = (state_q > StSetup) && (!first_beat_q || bank_free_i);
   assign take      = wanted && ((valid_i | ~active_q) == '1);
   assign take_o    = take;
-  assign ready_o   = take ? active_q : '0;
+  assign ready_o    = take ? active_q : '0;
 
   // Limits of this operation, in registers so that the state waits for one comparison only.
   logic [8:0] last_scale_q, last_zero_q, last_padding_q;
-  logic       no_padding_q;
+  logic       no_padding_q, segments_q;
   logic [7:0] last_group_q;
+  logic [5:0] last_beat_q;
 
   always_ff @(posedge clk_i) begin
     if (state_q == StSetup || start_i) begin
-      last_group_q   <= 8'(config_i.groups - 16'd1);
-      last_scale_q   <= 9'(config_i.groups * 16'd2 - 16'd1);
-      last_zero_q    <= 9'((config_i.groups + 16'd1) / 16'd2 - 16'd1);
-      last_padding_q <= 9'(config_i.header_beats - config_i.groups * 16'd2
-                           - (config_i.groups + 16'd1) / 16'd2 - 16'd1);
-      no_padding_q   <= config_i.header_beats
-                        == config_i.groups * 16'd2 + (config_i.groups + 16'd1) / 16'd2;
+      segments_q   <= RowBlock && config_i.segments;
+      last_group_q <= 8'(config_i.groups - 16'd1);
+      if (RowBlock && config_i.segments) begin
+        last_scale_q   <= 9'd1;
+        last_zero_q    <= 9'd0;
+        last_padding_q <= 9'd0;
+        no_padding_q   <= 1'b0;
+        last_beat_q    <= 6'd63;
+      end else begin
+        last_scale_q   <= 9'(config_i.groups * 16'd2 - 16'd1);
+        last_zero_q    <= 9'((config_i.groups + 16'd1) / 16'd2 - 16'd1);
+        last_padding_q <= 9'(config_i.header_beats - config_i.groups * 16'd2
+                             - (config_i.groups + 16'd1) / 16'd2 - 16'd1);
+        no_padding_q   <= config_i.header_beats
+                          == config_i.groups * 16'd2 + (config_i.groups + 16'd1) / 16'd2;
+        last_beat_q    <= RowBlock ? 6'd31 : 6'd15;
+      end
     end
   end
 
+  assign segments_o = segments_q;
   assign last_group = (group_q == last_group_q);
-  assign last_beat  = (beat_q == (RowBlock ? 5'd31 : 5'd15));
+  assign last_beat  = (beat_q == last_beat_q);
   assign round_end  = take && (state_q == StWeights) && last_group && last_beat;
 
   // State after a beat was taken.
@@ -102,8 +115,8 @@ module beat_sequencer
       end
       StWeights: begin
         if (last_beat) begin
-          if (last_group)     state_d = (next_active_q == '0) ? StIdle : FirstState;
-          else if (!RowBlock) state_d = FirstState;
+          if (last_group) state_d = (next_active_q == '0) ? StIdle : FirstState;
+          else if (!RowBlock || segments_q) state_d = FirstState;
         end
       end
       default: state_d = state_q;
@@ -141,7 +154,7 @@ module beat_sequencer
       beat_q   <= '0;
     end else if (take) begin
       if (state_q == StWeights) begin
-        beat_q <= last_beat ? '0 : beat_q + 5'd1;
+        beat_q <= last_beat ? '0 : beat_q + 6'd1;
         if (last_beat) group_q <= last_group ? '0 : group_q + 8'd1;
       end else begin
         header_q <= (state_d != state_q) ? '0 : header_q + 9'd1;
@@ -191,11 +204,15 @@ module beat_sequencer
       ctrl_q.last_group  <= last_group;
       ctrl_q.quad        <= RowBlock ? beat_q[1:0] : 2'd0;
       ctrl_q.line        <= RowBlock ? beat_q[4:2] : beat_q[3:1];
-      ctrl_q.first_line  <= RowBlock ? (beat_q[4:2] == 3'd0) : (beat_q[3:1] == 3'd0);
-      ctrl_q.last_line   <= RowBlock ? (beat_q[4:2] == 3'd7) : (beat_q[3:1] == 3'd7);
+      ctrl_q.first_line  <= RowBlock ? (beat_q[5:2] == 4'd0) : (beat_q[3:1] == 3'd0);
+      ctrl_q.last_line   <= RowBlock ? (beat_q[5:2] == last_beat_q[5:2]) : (beat_q[3:1] == 3'd7);
       ctrl_q.group       <= group_q;
       ctrl_q.active      <= active_q;
-      header_index_o     <= RowBlock ? header_q[7:0] : group_q;
+      // Of a segment: scales 2 group and 2 group + 1, half a word of zero points for each group.
+      if (!RowBlock)        header_index_o <= group_q;
+      else if (!segments_q) header_index_o <= header_q[7:0];
+      else if (state_q == StScales) header_index_o <= {group_q[6:0], header_q[0]};
+      else                  header_index_o <= group_q;
     end
   end
 

@@ -17,6 +17,7 @@ module header_buffer
 
   input  logic        scale_we_i,
   input  logic        zero_we_i,
+  input  logic        segments_i,
   input  logic        bank_i,
   input  logic [7:0]  index_i,
   input  beat_t       beat_i,
@@ -33,21 +34,16 @@ module header_buffer
   localparam int unsigned GroupWidth = $clog2(MaxGroups);
   localparam int unsigned ScaleWidth = RowBlock ? GroupWidth + 1 : GroupWidth;
   localparam int unsigned ZeroWidth  = RowBlock ? GroupWidth - 1 : GroupWidth;
-  localparam int unsigned ZeroBits   = RowBlock ? BeatWidth : 32;
+  localparam int unsigned ZeroBits   = RowBlock ? 64 : 32;
 
   if (MaxGroups < 4 || MaxGroups > 128) begin : g_check_groups
     $error("header_buffer: MaxGroups must be 4 to 128");
   end
 
-  (* ram_style = "block" *)       beat_t               scales [2 ** (ScaleWidth + 1)];
-  (* ram_style = "distributed" *) logic [ZeroBits-1:0] zeros  [2 ** (ZeroWidth + 1)];
+  (* ram_style = "block" *) beat_t scales [2 ** (ScaleWidth + 1)];
 
   always_ff @(posedge clk_i) begin
     if (scale_we_i) scales[{bank_i, index_i[ScaleWidth-1:0]}] <= beat_i;
-  end
-
-  always_ff @(posedge clk_i) begin
-    if (zero_we_i) zeros[{bank_i, index_i[ZeroWidth-1:0]}] <= beat_i[ZeroBits-1:0];
   end
 
   logic [ScaleWidth-1:0] scale_address;
@@ -59,13 +55,36 @@ module header_buffer
   logic                  req_q;
 
   if (RowBlock) begin : g_row_block
-    logic [ZeroBits-1:0] pair;
+    // Zero points of the even and of the odd groups.
+    (* ram_style = "distributed" *) logic [ZeroBits-1:0] even [2 ** (ZeroWidth + 1)];
+    (* ram_style = "distributed" *) logic [ZeroBits-1:0] odd  [2 ** (ZeroWidth + 1)];
+
+    logic [ZeroWidth:0] write_address;
+
+    assign write_address = {bank_i, segments_i ? index_i[ZeroWidth:1] : index_i[ZeroWidth-1:0]};
+
+    always_ff @(posedge clk_i) begin
+      if (zero_we_i && !(segments_i && index_i[0])) even[write_address] <= beat_i[63:0];
+    end
+
+    always_ff @(posedge clk_i) begin
+      if (zero_we_i && (!segments_i || index_i[0])) begin
+        odd[write_address] <= segments_i ? beat_i[63:0] : beat_i[127:64];
+      end
+    end
+
     assign scale_address = {req_group_i[GroupWidth-1:0], req_channel_i[3]};
     assign zero_address  = req_group_i[GroupWidth-1:1];
-    assign pair          = zeros[{req_bank_i, zero_address}];
-    assign zero_word     = req_group_i[0] ? pair[127:64] : pair[63:0];
+    assign zero_word     = req_group_i[0] ? odd[{req_bank_i, zero_address}]
+                                          : even[{req_bank_i, zero_address}];
     assign zero_nibble   = req_channel_i;
   end else begin : g_awq_macro
+    (* ram_style = "distributed" *) logic [ZeroBits-1:0] zeros [2 ** (ZeroWidth + 1)];
+
+    always_ff @(posedge clk_i) begin
+      if (zero_we_i) zeros[{bank_i, index_i[ZeroWidth-1:0]}] <= beat_i[ZeroBits-1:0];
+    end
+
     assign scale_address = req_group_i[GroupWidth-1:0];
     assign zero_address  = req_group_i[GroupWidth-1:0];
     assign zero_word     = {32'b0, zeros[{req_bank_i, zero_address}]};
@@ -87,6 +106,6 @@ module header_buffer
   end
 
   logic unused_bits;
-  assign unused_bits = ^{req_group_i, req_channel_i, index_i, beat_i};
+  assign unused_bits = ^{req_group_i, req_channel_i, index_i, beat_i, segments_i};
 
 endmodule

@@ -40,7 +40,7 @@ module stream_front
 
   logic [NumPorts-1:0] valid, ready;
   tile_ctrl_t          ctrl;
-  logic                scale_we, zero_we;
+  logic                scale_we, zero_we, segments;
   logic [7:0]          header_index;
   logic                take;
 
@@ -61,7 +61,8 @@ module stream_front
     .tile_ctrl_o    (ctrl),
     .scale_we_o     (scale_we),
     .zero_we_o      (zero_we),
-    .header_index_o (header_index)
+    .header_index_o (header_index),
+    .segments_o     (segments)
   );
 
   always_ff @(posedge clk_i) begin
@@ -105,6 +106,7 @@ module stream_front
       .clk_i,
       .scale_we_i    (scale_we && ctrl.active[p]),
       .zero_we_i     (zero_we && ctrl.active[p]),
+      .segments_i    (segments),
       .bank_i        (ctrl.bank),
       .index_i       (header_index),
       .beat_i        (kept),

@@ -2,7 +2,7 @@
 ///
 /// While head_o differs from tail_i it reads 8 words of the next descriptor, multiplies the blocks
 /// of each port by the beats of a block and puts one command into the queue of every port that has
-/// blocks. About 18 cycles a descriptor, or as long as a queue is full. A descriptor whose kind,
+/// blocks. 18 cycles a descriptor, or as long as a queue is full. A descriptor whose kind,
 /// groups or beats of a block cannot be right is passed over without a command: the operation that
 /// needs it reports the error. The other fields of a descriptor are not looked at.
 module stream_prefetch
@@ -38,7 +38,7 @@ module stream_prefetch
   typedef enum logic [1:0] {
     StIdle,
     StRead,   // ask for the words and keep them
-    StCheck,  // 4 cycles for the products and the checks
+    StCheck,  // 6 cycles for the products and the checks
     StPush    // wait until every queue has taken its command
   } state_e;
 
@@ -47,6 +47,7 @@ module stream_prefetch
   logic [7:0]                index_q;
   logic [3:0]                step_q;
   logic [3:0]                kind_q;
+  logic                      segments_q;
   logic [15:0]               groups_q, block_beats_q, expected_q;
   logic [NumPorts-1:0][31:0] line_q;    // first block, in units of 64 bytes
   logic [NumPorts-1:0][15:0] blocks_q;
@@ -82,7 +83,7 @@ module stream_prefetch
         end
         StCheck: begin
           step_q <= step_q + 4'd1;
-          if (step_q == 4'd3) begin
+          if (step_q == 4'd5) begin
             state_q <= StPush;
             for (int unsigned p = 0; p < NumPorts; p++) begin
               pending_q[p] <= good_q && (blocks_q[p] != '0);
@@ -106,7 +107,7 @@ module stream_prefetch
   always_ff @(posedge clk_i) begin
     if (state_q == StRead) begin
       unique case (step_q)
-        4'd2: kind_q <= desc_data_i[31:28];
+        4'd2: {kind_q, segments_q} <= {desc_data_i[31:28], desc_data_i[2]};
         4'd3: {block_beats_q, groups_q} <= desc_data_i;
         4'd4: line_q[0] <= desc_data_i;
         4'd5: line_q[1] <= desc_data_i;
@@ -121,7 +122,8 @@ module stream_prefetch
 
   always_ff @(posedge clk_i) begin
     if (state_q == StCheck) begin
-      expected_q <= expected_block_beats(groups_q, Layout);
+      expected_q <= segments_q ? 16'(groups_q * 16'(SegmentBeats))
+                               : expected_block_beats(groups_q, Layout);
       good_q     <= (kind_q == KindMatrix) && (groups_q != '0)
                     && (groups_q <= 16'(MaxGroups)) && (block_beats_q == expected_q);
     end
@@ -129,19 +131,24 @@ module stream_prefetch
 
   assign cmd_valid_o = pending_q;
 
-  for (genvar p = 0; p < NumPorts; p++) begin : g_port
-    (* use_dsp = "yes" *) logic [31:0] product_q;
-    logic [31:0] beats_q;
+  // One multiplier for all ports, with a register on each side: port p goes in at step p.
+  logic [15:0]               factor_q;
+  logic [NumPorts-1:0][31:0] beats_q;
+  (* use_dsp = "yes" *) logic [31:0] product_q;
 
-    assign cmd_address_o[p] = AddrWidth'({line_q[p], 6'b0});
-    assign cmd_beats_o[p]   = beats_q;
-
-    always_ff @(posedge clk_i) begin
-      if (state_q == StCheck) begin
-        product_q <= 32'(blocks_q[p]) * 32'(block_beats_q);
-        beats_q   <= product_q;
+  always_ff @(posedge clk_i) begin
+    if (state_q == StCheck) begin
+      factor_q  <= blocks_q[step_q[1:0]];
+      product_q <= factor_q * block_beats_q;
+      for (int unsigned p = 0; p < NumPorts; p++) begin
+        if (step_q == 4'(p + 2)) beats_q[p] <= product_q;
       end
     end
+  end
+
+  for (genvar p = 0; p < NumPorts; p++) begin : g_port
+    assign cmd_address_o[p] = AddrWidth'({line_q[p], 6'b0});
+    assign cmd_beats_o[p]   = beats_q[p];
   end
 
 endmodule

@@ -15,7 +15,7 @@ enum Use {
     Tile(usize, usize, usize),
 }
 
-/// The uses of the beats of a block, from the description of the two layouts.
+/// The uses of the beats of a block, from the descriptions of the layouts.
 fn block(layout: Layout, groups: usize) -> Vec<Use> {
     let tiles =
         |group: usize, quads: usize| (0..8 * quads).map(move |i| Use::Tile(group, i / quads, i % quads));
@@ -28,6 +28,13 @@ fn block(layout: Layout, groups: usize) -> Vec<Use> {
             uses.extend((0..groups).flat_map(|group| tiles(group, 4)));
             uses
         }
+        Layout::Segments => (0..groups)
+            .flat_map(|group| {
+                let scales = [2 * group as u64, 2 * group as u64 + 1].map(Use::Scale);
+                let header = scales.into_iter().chain([Use::Zero(group as u64), Use::Nothing]);
+                header.chain(tiles(group, 4)).chain(tiles(group, 4))
+            })
+            .collect(),
         Layout::AwqMacro => (0..groups)
             .flat_map(|group| {
                 // A pair of beats is shown with its second one, as the first tile of the two.
@@ -40,7 +47,7 @@ fn block(layout: Layout, groups: usize) -> Vec<Use> {
 
 #[test]
 fn names_every_beat_of_every_block() {
-    for layout in [Layout::RowBlock, Layout::AwqMacro] {
+    for layout in [Layout::RowBlock, Layout::Segments, Layout::AwqMacro] {
         let Some(mut model) = common::model("beat_sequencer", &[("Layout", layout.parameter())]) else {
             return;
         };

@@ -8,14 +8,15 @@ use stream::{Layout, beats, random_matrix};
 
 #[test]
 fn gives_the_scale_and_zero_point_of_every_channel() {
-    for layout in [Layout::RowBlock, Layout::AwqMacro] {
+    for layout in [Layout::RowBlock, Layout::Segments, Layout::AwqMacro] {
         for groups in [96, 5] {
             let Some(mut model) = common::model("header_buffer", &[("Layout", layout.parameter())]) else {
                 return;
             };
-            let matrices = [1, 2].map(|seed| random_matrix(layout.channels(), groups, seed));
+            let matrices = [1, 2].map(|seed| random_matrix(layout, layout.channels(), groups, seed));
             for (bank, matrix) in matrices.iter().enumerate() {
                 let beats = beats(matrix, layout);
+                model.set("segments_i", u64::from(layout == Layout::Segments));
                 model.set("bank_i", bank as u64);
                 let mut write = |port: &str, index: usize, beat: &[u32; 4]| {
                     model.set(port, 1);
@@ -30,6 +31,13 @@ fn gives_the_scale_and_zero_point_of_every_channel() {
                         scales.iter().enumerate().for_each(|(i, beat)| write("scale_we_i", i, beat));
                         let zeros = zeros[..groups.div_ceil(2)].iter().enumerate();
                         zeros.for_each(|(i, beat)| write("zero_we_i", i, beat));
+                    }
+                    Layout::Segments => {
+                        for (group, beats) in beats.chunks_exact(68).enumerate() {
+                            write("scale_we_i", 2 * group, &beats[0]);
+                            write("scale_we_i", 2 * group + 1, &beats[1]);
+                            write("zero_we_i", group, &beats[2]);
+                        }
                     }
                     Layout::AwqMacro => {
                         for (group, beats) in beats.chunks_exact(18).enumerate() {

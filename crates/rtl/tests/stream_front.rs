@@ -45,7 +45,7 @@ impl Bench {
         Some(Self {
             model,
             layout,
-            matrix: random_matrix(16, 1, 0),
+            matrix: random_matrix(layout, 16, 1, 0),
             blocks: [0; 4],
             first: [0; 4],
             feed: Default::default(),
@@ -65,7 +65,7 @@ impl Bench {
     fn start(&mut self, groups: usize, blocks: [usize; 4], seed: u64) {
         let channels = self.layout.channels();
         let total: usize = blocks.iter().sum();
-        self.matrix = random_matrix((total * channels).max(channels), groups, seed);
+        self.matrix = random_matrix(self.layout, (total * channels).max(channels), groups, seed);
         let all = beats(&self.matrix, self.layout);
         let block_beats = self.layout.block_beats(groups as u64) as usize;
         let mut first = 0;
@@ -124,17 +124,19 @@ impl Bench {
             return;
         }
         let (groups, quads) = (self.matrix.shape.groups(), self.layout.channels() / 4);
-        let (group, within) = (self.tiles / (8 * quads) % groups, self.tiles % (8 * quads));
+        let lines = if self.layout == Layout::Segments { 16 } else { 8 };
+        let (group, within) = (self.tiles / (lines * quads), self.tiles % (lines * quads));
+        let line = within / quads;
         let active = (0..4).fold(0, |mask, port| mask | u8::from(self.round < self.blocks[port]) << port);
         let expected = TileControl {
             valid: true,
             bank: self.bank,
             first_group: group == 0,
             last_group: group + 1 == groups,
-            first_line: within / quads == 0,
-            last_line: within / quads == 7,
+            first_line: line == 0,
+            last_line: line == lines - 1,
             quad: within % quads,
-            line: within / quads,
+            line: line % 8,
             group,
             active,
         };
@@ -145,12 +147,15 @@ impl Bench {
                     (self.first[port] + self.round) * self.layout.channels() + 4 * control.quad + channel;
                 let input = 64 * group + 8 * control.line;
                 let codes = &self.matrix.codes[row * self.matrix.shape.inputs + input..][..8];
-                let expected = codes.iter().rev().fold(0, |word, &code| word << 4 | u64::from(code));
+                // The high plane of a segment comes first.
+                let shift = if lines == 16 && line < 8 { 4 } else { 0 };
+                let nibble = |code: u8| u64::from(code >> shift & 15);
+                let expected = codes.iter().rev().fold(0, |word, &code| word << 4 | nibble(code));
                 let found = self.model.get_bits("tile_o", (port * 128 + channel * 32) as u32, 32);
                 assert_eq!(found, expected, "port {port} row {row} input {input}");
             }
         }
-        // In the macro layout only the headers of this group and those before it are in.
+        // With a header for every group only the headers of this group and those before it are in.
         let group = self.random.next_u32() as usize % (group + 1);
         let channel = self.random.next_u32() as usize % self.layout.channels();
         self.model.set("hdr_bank_i", u64::from(self.bank));
@@ -158,7 +163,7 @@ impl Bench {
         self.model.set("hdr_channel_i", channel as u64);
         self.reads.push((2, self.round, group, channel, active));
         self.tiles += 1;
-        if self.tiles == 8 * quads * groups {
+        if self.tiles == lines * quads * groups {
             (self.tiles, self.round, self.bank) = (0, self.round + 1, !self.bank);
         }
     }
@@ -196,7 +201,7 @@ impl Bench {
 
 #[test]
 fn gives_every_tile_and_header_of_random_matrices() {
-    for layout in [Layout::RowBlock, Layout::AwqMacro] {
+    for layout in [Layout::RowBlock, Layout::Segments, Layout::AwqMacro] {
         let Some(mut bench) = Bench::new(layout) else { return };
         let blocks = [[3, 3, 3, 3], [1, 2, 2, 2], [0, 1, 0, 1], [2, 0, 5, 1], [0, 0, 0, 0], [1, 1, 1, 1]];
         for (seed, blocks) in blocks.into_iter().enumerate() {
@@ -210,8 +215,18 @@ fn gives_every_tile_and_header_of_random_matrices() {
 }
 
 #[test]
+fn follows_operations_of_both_kinds() {
+    let Some(mut bench) = Bench::new(Layout::RowBlock) else { return };
+    for seed in 0..12 {
+        bench.layout = [Layout::RowBlock, Layout::Segments][seed % 2];
+        bench.start(1 + seed % 5, [1, 2, 1, 1], seed as u64);
+        bench.finish();
+    }
+}
+
+#[test]
 fn takes_a_beat_every_cycle() {
-    for layout in [Layout::RowBlock, Layout::AwqMacro] {
+    for layout in [Layout::RowBlock, Layout::Segments, Layout::AwqMacro] {
         let Some(mut bench) = Bench::new(layout) else { return };
         for groups in [1, 6] {
             bench.start(groups, [5, 5, 5, 5], 1);
@@ -253,7 +268,7 @@ fn counts_the_cycles_in_which_a_port_had_no_beat() {
 
 #[test]
 fn forgets_the_operation_when_flushed() {
-    for layout in [Layout::RowBlock, Layout::AwqMacro] {
+    for layout in [Layout::RowBlock, Layout::Segments, Layout::AwqMacro] {
         let Some(mut bench) = Bench::new(layout) else { return };
         for cycles in 1..60 {
             bench.start(1, [2, 2, 2, 2], cycles);

@@ -39,8 +39,9 @@ impl Bench {
         let mut next = || self.random.next_u32();
         let mut words: [u32; 16] = std::array::from_fn(|_| next());
         let groups = 1 + next() % 96;
-        let beats = (40 * groups).div_ceil(64) * 4 + 32 * groups;
         words[0] = words[0] & 0x0fff_ffff | 1 << 28;
+        let segments = words[0] >> 2 & 1 == 1;
+        let beats = if segments { 68 * groups } else { (40 * groups).div_ceil(64) * 4 + 32 * groups };
         words[1] = groups | beats << 16;
         let blocks: [u32; 4] =
             std::array::from_fn(|_| [0, 1, next() % 40, next() % 65_536][next() as usize % 4]);
@@ -115,7 +116,8 @@ fn takes_a_descriptor_in_less_than_twenty_cycles() {
 #[test]
 fn passes_over_what_cannot_be_an_operation() {
     let Some(mut bench) = Bench::new(8) else { return };
-    let wrong: [fn(&mut [u32; 16]); 6] = [
+    let wrong: [fn(&mut [u32; 16]); 7] = [
+        |words| words[0] ^= 1 << 2,
         |words| words[0] ^= 3 << 28,
         |words| words[1] &= 0xffff_0000,
         |words| words[1] ^= 1 << 16,

@@ -17,7 +17,7 @@ fn tile(matrix: &edgewen_layout::QuantizedMatrix, quad: usize, line: usize) -> [
 #[test]
 fn a_beat_of_a_row_block_is_a_tile() {
     let Some(mut model) = common::model("unpack", &[]) else { return };
-    let matrix = random_matrix(16, 1, 1);
+    let matrix = random_matrix(Layout::RowBlock, 16, 1, 1);
     let header = Layout::RowBlock.header_beats(1) as usize;
     for (index, beat) in beats(&matrix, Layout::RowBlock)[header..].iter().enumerate() {
         model.set("take_i", 1);
@@ -37,7 +37,7 @@ fn a_beat_of_a_row_block_is_a_tile() {
 #[test]
 fn two_beats_of_a_macro_are_two_tiles() {
     let Some(mut model) = common::model("unpack", &[("Layout", "1")]) else { return };
-    let matrix = random_matrix(8, 1, 1);
+    let matrix = random_matrix(Layout::AwqMacro, 8, 1, 1);
     // Cycles between the beats: none, or some.
     for gap in [0, 1, 3] {
         let mut tiles = Vec::new();

@@ -8,11 +8,13 @@ use half::f16;
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{Rng, SeedableRng};
 
-/// The two orders of a matrix in memory.
+/// The orders of a matrix in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// Row blocks of 16 channels.
     RowBlock,
+    /// Row blocks of 8-bit codes, each group with its header and two planes.
+    Segments,
     /// Macros of 8 channels.
     AwqMacro,
 }
@@ -21,7 +23,7 @@ impl Layout {
     /// Value of the parameter `Layout`.
     pub fn parameter(self) -> &'static str {
         match self {
-            Self::RowBlock => "0",
+            Self::RowBlock | Self::Segments => "0",
             Self::AwqMacro => "1",
         }
     }
@@ -29,7 +31,7 @@ impl Layout {
     /// Channels of a block.
     pub fn channels(self) -> usize {
         match self {
-            Self::RowBlock => 16,
+            Self::RowBlock | Self::Segments => 16,
             Self::AwqMacro => 8,
         }
     }
@@ -38,7 +40,7 @@ impl Layout {
     pub fn header_beats(self, groups: u64) -> u64 {
         match self {
             Self::RowBlock => (40 * groups).div_ceil(64) * 4,
-            Self::AwqMacro => 0,
+            Self::Segments | Self::AwqMacro => 0,
         }
     }
 
@@ -46,6 +48,7 @@ impl Layout {
     pub fn block_beats(self, groups: u64) -> u64 {
         match self {
             Self::RowBlock => self.header_beats(groups) + 32 * groups,
+            Self::Segments => 68 * groups,
             Self::AwqMacro => 18 * groups,
         }
     }
@@ -54,6 +57,7 @@ impl Layout {
 /// Sets `config_i`, an `op_config_t`, for an operation of that many groups and blocks a port.
 pub fn set_config(model: &mut Model, layout: Layout, groups: u64, blocks: [u64; 4]) {
     let fields = [
+        (149, 1, u64::from(layout == Layout::Segments)),
         (144, 5, 0),
         (128, 16, groups),
         (112, 16, layout.header_beats(groups)),
@@ -105,11 +109,13 @@ impl TileControl {
 }
 
 /// A matrix of random codes, scales and zero points.
-pub fn random_matrix(rows: usize, groups: usize, seed: u64) -> QuantizedMatrix {
-    let shape = RowBlockShape { rows, inputs: 64 * groups, group: GroupSize::G64, bits: WeightBits::Four };
+pub fn random_matrix(layout: Layout, rows: usize, groups: usize, seed: u64) -> QuantizedMatrix {
+    let bits = if layout == Layout::Segments { WeightBits::Eight } else { WeightBits::Four };
+    let shape = RowBlockShape { rows, inputs: 64 * groups, group: GroupSize::G64, bits };
     let mut matrix = QuantizedMatrix::zeroed(shape);
     let mut random = Pcg64Mcg::seed_from_u64(seed);
-    matrix.codes.iter_mut().for_each(|code| *code = (random.next_u32() % 16) as u8);
+    let codes = if layout == Layout::Segments { 256 } else { 16 };
+    matrix.codes.iter_mut().for_each(|code| *code = (random.next_u32() % codes) as u8);
     matrix.zeros.iter_mut().for_each(|zero| *zero = (random.next_u32() % 16) as u8);
     matrix.scales.iter_mut().for_each(|scale| *scale = f16::from_bits(random.next_u32() as u16));
     matrix
@@ -119,8 +125,26 @@ pub fn random_matrix(rows: usize, groups: usize, seed: u64) -> QuantizedMatrix {
 pub fn beats(matrix: &QuantizedMatrix, layout: Layout) -> Vec<[u32; 4]> {
     let bytes = match layout {
         Layout::RowBlock => matrix.pack(),
+        Layout::Segments => segments(matrix),
         Layout::AwqMacro => awq_macro::pack(matrix).expect("whole macros"),
     };
     let word = |bytes: &[u8]| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
     bytes.chunks_exact(16).map(|beat| std::array::from_fn(|i| word(&beat[4 * i..]))).collect()
+}
+
+/// Each block and group of the matrix as a matrix of its own, [16, 64].
+fn segments(matrix: &QuantizedMatrix) -> Vec<u8> {
+    let groups = matrix.shape.groups();
+    let shape = RowBlockShape { rows: 16, inputs: 64, ..matrix.shape };
+    let places = (0..matrix.shape.rows / 16).flat_map(|block| (0..groups).map(move |group| (block, group)));
+    let segment = |(block, group): (usize, usize)| {
+        let mut segment = QuantizedMatrix::zeroed(shape);
+        for row in 0..16 {
+            let at = (16 * block + row) * groups + group;
+            segment.codes[64 * row..][..64].copy_from_slice(&matrix.codes[64 * at..][..64]);
+            (segment.scales[row], segment.zeros[row]) = (matrix.scales[at], matrix.zeros[at]);
+        }
+        segment.pack()
+    };
+    places.flat_map(segment).collect()
 }
