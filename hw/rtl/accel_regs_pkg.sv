@@ -114,6 +114,8 @@ package accel_regs_pkg;
   localparam int unsigned DescHasBiasBit = 0;
   localparam int unsigned DescTopKWord = 0;
   localparam int unsigned DescTopKBit = 1;
+  localparam int unsigned DescSegmentsWord = 0;
+  localparam int unsigned DescSegmentsBit = 2;
   localparam int unsigned DescTokensM1Word = 0;
   localparam int unsigned DescTokensM1Lsb = 4;
   localparam int unsigned DescTokensM1Width = 4;

@@ -65,6 +65,8 @@ const fn field(name: &'static str, word: usize, low: u32, width: u32, meaning: &
 const HAS_BIAS: Field = field("HAS_BIAS", 0, 0, 1, "a bias is added last");
 const TOP_K: Field =
     field("TOP_K", 0, 1, 1, "results go to the top-k list and none are written; one token only");
+const SEGMENTS: Field =
+    field("SEGMENTS", 0, 2, 1, "codes of 8 bits in two planes, a header for every group: keys and values");
 const TOKENS_M1: Field = field("TOKENS_M1", 0, 4, 4, "tokens minus 1");
 const KIND: Field = field("KIND", 0, 28, 4, "1: matrix times tokens");
 const GROUPS: Field = field("GROUPS", 1, 0, 16, "groups of 64 inputs");
@@ -103,13 +105,14 @@ const HEADER_BEATS: Field = field(
     15,
     0,
     16,
-    "beats of scales and zero points at the start of a block; 0 for AWQ_MACRO, which has them in every group",
+    "beats of scales and zero points at the start of a block; 0 for AWQ_MACRO and segments, which have them in every group",
 );
 
 /// All fields by word and bit. Bits that belong to none are written as 0 and ignored.
 pub const FIELDS: &[Field] = &[
     HAS_BIAS,
     TOP_K,
+    SEGMENTS,
     TOKENS_M1,
     KIND,
     GROUPS,
@@ -155,11 +158,13 @@ pub struct Descriptor {
     pub tokens: u32,
     /// Results go to the top-k list instead of memory.
     pub top_k: bool,
+    /// Blocks are made of segments.
+    pub segments: bool,
     /// Groups of 64 inputs.
     pub groups: u32,
     /// Beats of a block, header included.
     pub block_beats: u32,
-    /// Beats of a block's header; 0 for AWQ_MACRO.
+    /// Beats of a block's header; 0 for AWQ_MACRO and segments.
     pub header_beats: u32,
     /// Rows N.
     pub rows: u32,
@@ -189,6 +194,7 @@ impl Descriptor {
         KIND.put(&mut words, u64::from(KIND_MATRIX))?;
         HAS_BIAS.put(&mut words, u64::from(self.bias.is_some()))?;
         TOP_K.put(&mut words, u64::from(self.top_k))?;
+        SEGMENTS.put(&mut words, u64::from(self.segments))?;
         // No tokens wrap to a number that does not fit.
         TOKENS_M1.put(&mut words, u64::from(self.tokens).wrapping_sub(1))?;
         GROUPS.put(&mut words, self.groups.into())?;
@@ -221,6 +227,7 @@ impl Descriptor {
         Ok(Self {
             tokens: TOKENS_M1.get(words) + 1,
             top_k: TOP_K.get(words) == 1,
+            segments: SEGMENTS.get(words) == 1,
             groups: GROUPS.get(words),
             block_beats: BLOCK_BEATS.get(words),
             header_beats: HEADER_BEATS.get(words),

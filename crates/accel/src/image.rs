@@ -1,15 +1,19 @@
-//! A model as the accelerator's memory ports see it: bytes, and where the matrices lie in them.
+//! A model as the accelerator's memory ports see it: where everything lies, and the bytes there.
 //!
-//! Row blocks are used where they lie in the packed file. The seed's AWQ_MACRO order is made from them in memory: the
-//! same codes, scales and zero points, so the same results.
+//! An image is a placement of the packed file in the accelerator's memory, not a copy: each port has a region of its
+//! own with its quarter of every matrix, in the order of a token, so that it reads one long sequence. The regions are a
+//! memory bank apart, and every matrix begins at the same place of all four, so that ports that keep step never want two
+//! rows of one bank. The seed's AWQ_MACRO order is made in memory: the same codes, scales and zero points.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use edgewen_layout::{BLOCK_ROWS, GroupSize, QuantizedMatrix, RowBlockShape, WeightBits, awq_macro};
+use edgewen_layout::{
+    BLOCK_ROWS, GroupSize, QuantizedMatrix, RowBlockShape, SEGMENT_BYTES, WeightBits, awq_macro,
+};
 use edgewen_model::packed::{PackedFile, TensorKind};
 
-use crate::descriptor::PORTS;
+use crate::descriptor::{ADDRESS_UNIT, PORTS};
 use crate::{Error, Result};
 
 /// Bytes of a beat of the memory ports.
@@ -24,8 +28,15 @@ const MACRO_BEATS: u32 = (awq_macro::MACRO_BYTES / BEAT_BYTES) as u32;
 /// Bytes of the scales and zero points of one group in the header of a row block.
 const GROUP_HEADER_BYTES: u32 = 40;
 
-/// Boundary at which everything of an image that is made in memory begins.
-const ALIGNMENT: usize = 4096;
+/// Beats of a segment: 16 channels and 64 inputs of 8 bits, with their own scales and zero points.
+const SEGMENT_BEATS: u32 = (SEGMENT_BYTES / BEAT_BYTES) as u32;
+
+/// Boundary at which vectors begin.
+const PAGE: u64 = 4096;
+
+/// Addresses after which the banks of the memory come round again, and what each of them has of these.
+const BANK_CYCLE: u64 = 64 << 10;
+const BANK: u64 = 16 << 10;
 
 /// The order of the weights that an accelerator is built for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,10 +45,13 @@ pub enum Layout {
     RowBlocks,
     /// The seed's macros of 8 channels.
     AwqMacro,
+    /// Segments of 16 channels of 8 bits: keys and values. Not what a design is built for, but what a descriptor asks
+    /// of one that is built for row blocks.
+    Segments,
 }
 
 impl Layout {
-    /// The layout with the number that CAPS0 gives.
+    /// The layout of a design with this number in CAPS0.
     pub fn new(code: u32) -> Option<Self> {
         [Self::RowBlocks, Self::AwqMacro].into_iter().find(|layout| layout.code() == code)
     }
@@ -47,13 +61,14 @@ impl Layout {
         match self {
             Self::RowBlocks => 0,
             Self::AwqMacro => 1,
+            Self::Segments => 2,
         }
     }
 
     /// Rows of a block.
     pub const fn block_rows(self) -> usize {
         match self {
-            Self::RowBlocks => BLOCK_ROWS,
+            Self::RowBlocks | Self::Segments => BLOCK_ROWS,
             Self::AwqMacro => awq_macro::MACRO_ROWS,
         }
     }
@@ -62,7 +77,7 @@ impl Layout {
     pub const fn header_beats(self, groups: u32) -> u32 {
         match self {
             Self::RowBlocks => (groups * GROUP_HEADER_BYTES).div_ceil(64) * 4,
-            Self::AwqMacro => 0,
+            Self::AwqMacro | Self::Segments => 0,
         }
     }
 
@@ -71,6 +86,7 @@ impl Layout {
         match self {
             Self::RowBlocks => self.header_beats(groups) + groups * GROUP_BEATS,
             Self::AwqMacro => groups * MACRO_BEATS,
+            Self::Segments => groups * SEGMENT_BEATS,
         }
     }
 }
@@ -78,72 +94,169 @@ impl Layout {
 /// The blocks of one port, as a piece of the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Blocks {
-    /// Offset of the first one.
+    /// Offset of the first one in the image.
     pub offset: u64,
     /// How many there are.
     pub count: usize,
 }
 
-/// Bytes of a model, and where its matrices lie.
+/// A run of bytes of the source, and where it is in the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// Offset in the image.
+    pub offset: u64,
+    /// Offset in the source.
+    pub source: u64,
+    /// Length.
+    pub bytes: u64,
+}
+
+/// Where a model lies in the accelerator's memory, and the bytes there.
 #[derive(Debug)]
 pub struct ModelImage {
     layout: Layout,
-    data: Data,
+    source: Source,
+    /// By offset, without overlaps.
+    pieces: Vec<Piece>,
+    bytes: u64,
+    matrices: BTreeMap<String, [Blocks; PORTS]>,
+    vectors: BTreeMap<String, u64>,
 }
 
 #[derive(Debug)]
-enum Data {
+enum Source {
     File(Arc<PackedFile>),
-    Memory { bytes: Vec<u8>, matrices: BTreeMap<String, [Blocks; PORTS]>, vectors: BTreeMap<String, u64> },
+    Memory(Vec<u8>),
+}
+
+impl Source {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::File(file) => file.bytes(),
+            Self::Memory(bytes) => bytes,
+        }
+    }
+}
+
+/// A matrix in its source: the blocks lie there one after the other.
+struct Matrix {
+    name: String,
+    source: u64,
+    blocks: usize,
+    block_bytes: usize,
 }
 
 impl ModelImage {
-    /// The image for an accelerator of this layout. Row blocks cost nothing; macros are a copy of all matrices.
+    /// The image for a design of this layout. Row blocks cost nothing; macros are a copy of all matrices.
     ///
     /// # Errors
-    /// A matrix of the file that cannot be read.
+    /// A matrix of the file that cannot be read, or a layout that is no model's.
     pub fn new(file: Arc<PackedFile>, layout: Layout) -> Result<Self> {
+        let vectors: Vec<(String, u64, u64)> = file
+            .tensors()
+            .filter(|entry| entry.kind == TensorKind::F32)
+            .map(|entry| (entry.name.clone(), entry.offset, entry.bytes))
+            .collect();
         match layout {
-            Layout::RowBlocks => Ok(Self { layout, data: Data::File(file) }),
-            Layout::AwqMacro => Self::awq_macro(&file),
-        }
-    }
-
-    /// Any bytes, without matrices: for tests of what reads them.
-    pub fn from_bytes(bytes: Vec<u8>) -> Self {
-        let data = Data::Memory { bytes, matrices: BTreeMap::new(), vectors: BTreeMap::new() };
-        Self { layout: Layout::RowBlocks, data }
-    }
-
-    fn awq_macro(file: &PackedFile) -> Result<Self> {
-        let (mut bytes, mut matrices, mut vectors) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        for entry in file.tensors() {
-            match (entry.kind, entry.shape.as_slice()) {
-                (TensorKind::RowBlocks { bits: WeightBits::Four, group: GroupSize::G64 }, &[rows, _])
-                    if rows.is_multiple_of(awq_macro::MACRO_ROWS) =>
-                {
-                    let macros = macros(file, &entry.name)?;
-                    let blocks = rows / awq_macro::MACRO_ROWS;
-                    let block_bytes = macros.len() / blocks.max(1);
-                    let mut ports = [Blocks::default(); PORTS];
-                    for (port, part) in ports.iter_mut().enumerate() {
-                        let (from, to) = (edge(blocks, port), edge(blocks, port + 1));
-                        let offset = append(&mut bytes, &macros[from * block_bytes..to * block_bytes]);
-                        *part = Blocks { offset, count: to - from };
-                    }
-                    matrices.insert(entry.name.clone(), ports);
-                }
-                (TensorKind::F32, _) => {
-                    let start = entry.offset as usize;
-                    let vector = &file.bytes()[start..start + entry.bytes as usize];
-                    vectors.insert(entry.name.clone(), append(&mut bytes, vector));
-                }
-                // Whoever needs it as macros is told so by the program.
-                _ => {}
+            Layout::RowBlocks => {
+                let matrices = matrices(&file).map(|(name, offset, shape)| Matrix {
+                    name: name.to_owned(),
+                    source: offset,
+                    blocks: shape.blocks(),
+                    block_bytes: shape.block_bytes(),
+                });
+                let matrices: Vec<Matrix> = matrices.collect();
+                Ok(Self::place(layout, Source::File(file), matrices, vectors))
             }
+            Layout::AwqMacro => Self::awq_macro(&file, &vectors),
+            Layout::Segments => Err(Error::Device("weights are no segments".to_owned())),
         }
-        bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
-        Ok(Self { layout: Layout::AwqMacro, data: Data::Memory { bytes, matrices, vectors } })
+    }
+
+    /// Any bytes as they are, without matrices: for tests of what reads them.
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        let piece = Piece { offset: 0, source: 0, bytes: bytes.len() as u64 };
+        let mut image = Self::place(Layout::RowBlocks, Source::Memory(bytes), Vec::new(), Vec::new());
+        (image.pieces, image.bytes) = (vec![piece], piece.bytes);
+        image
+    }
+
+    fn awq_macro(file: &PackedFile, file_vectors: &[(String, u64, u64)]) -> Result<Self> {
+        let (mut bytes, mut list, mut vectors) = (Vec::new(), Vec::new(), Vec::new());
+        // A matrix that cannot be macros is left out: the program says so to whoever needs it.
+        for (name, _, shape) in
+            matrices(file).filter(|(_, _, shape)| shape.rows.is_multiple_of(awq_macro::MACRO_ROWS))
+        {
+            let source = bytes.len() as u64;
+            let wrong = |error: String| Error::Device(format!("{name} as AWQ_MACRO: {error}"));
+            let (_, packed) = file.matrix(name).map_err(|error| wrong(error.to_string()))?;
+            let macros = awq_macro::pack(&QuantizedMatrix::unpack(shape, packed));
+            bytes.extend(macros.map_err(|error| wrong(error.to_string()))?);
+            let block_bytes = shape.groups() * awq_macro::MACRO_BYTES;
+            list.push(Matrix {
+                name: name.to_owned(),
+                source,
+                blocks: shape.rows / awq_macro::MACRO_ROWS,
+                block_bytes,
+            });
+        }
+        for (name, offset, len) in file_vectors {
+            vectors.push((name.clone(), bytes.len() as u64, *len));
+            bytes.extend_from_slice(&file.bytes()[*offset as usize..(offset + len) as usize]);
+        }
+        Ok(Self::place(Layout::AwqMacro, Source::Memory(bytes), list, vectors))
+    }
+
+    /// Gives every port its region, and puts the vectors behind them.
+    fn place(
+        layout: Layout,
+        source: Source,
+        matrices: Vec<Matrix>,
+        vectors: Vec<(String, u64, u64)>,
+    ) -> Self {
+        let part = |matrix: &Matrix, port: usize| {
+            let (from, to) = (edge(matrix.blocks, port), edge(matrix.blocks, port + 1));
+            (from, to - from)
+        };
+        // Every matrix begins at the same distance from the start of all regions.
+        let longest = |matrix: &Matrix| {
+            let most = (0..PORTS).map(|port| part(matrix, port).1).max().unwrap_or(0);
+            ((most * matrix.block_bytes) as u64).next_multiple_of(ADDRESS_UNIT)
+        };
+        let region: u64 = matrices.iter().map(longest).sum();
+        // The regions are whole cycles of the banks long, and each begins one bank further.
+        let region = region.next_multiple_of(BANK_CYCLE) + BANK;
+        let mut image = Self {
+            layout,
+            source,
+            pieces: Vec::new(),
+            bytes: PORTS as u64 * region,
+            matrices: BTreeMap::new(),
+            vectors: BTreeMap::new(),
+        };
+        let mut start = 0;
+        for matrix in &matrices {
+            let ports = std::array::from_fn(|port| {
+                let (first, count) = part(matrix, port);
+                let offset = port as u64 * region + start;
+                let bytes = (count * matrix.block_bytes) as u64;
+                let source = matrix.source + (first * matrix.block_bytes) as u64;
+                image.pieces.push(Piece { offset, source, bytes });
+                Blocks { offset, count }
+            });
+            image.matrices.insert(matrix.name.clone(), ports);
+            start += longest(matrix);
+        }
+        for (name, source, bytes) in vectors {
+            let offset = image.bytes.next_multiple_of(PAGE);
+            image.pieces.push(Piece { offset, source, bytes });
+            image.vectors.insert(name, offset);
+            image.bytes = offset + bytes;
+        }
+        image.pieces.retain(|piece| piece.bytes != 0);
+        image.pieces.sort_unstable_by_key(|piece| piece.offset);
+        image.bytes = image.bytes.next_multiple_of(PAGE);
+        image
     }
 
     /// The order of the weights.
@@ -151,58 +264,62 @@ impl ModelImage {
         self.layout
     }
 
-    /// All of it.
-    pub fn bytes(&self) -> &[u8] {
-        match &self.data {
-            Data::File(file) => file.bytes(),
-            Data::Memory { bytes, .. } => bytes,
-        }
+    /// Bytes of memory that the image takes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
-    /// What each port streams of a matrix; nothing if the image does not have it in its layout.
-    pub fn matrix(&self, name: &str) -> Option<[Blocks; PORTS]> {
-        let file = match &self.data {
-            Data::Memory { matrices, .. } => return matrices.get(name).copied(),
-            Data::File(file) => file,
+    /// What of the source lies where, by offset: what a driver copies. Between the pieces are zeros.
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
+    /// Reads from `offset` on. Returns whether the image is that long.
+    pub fn read(&self, offset: u64, out: &mut [u8]) -> bool {
+        let Some(end) = offset.checked_add(out.len() as u64).filter(|end| *end <= self.bytes) else {
+            return false;
         };
-        let entry = file.entry(name).ok()?;
+        let source = self.source.bytes();
+        let first = self.pieces.partition_point(|piece| piece.offset + piece.bytes <= offset);
+        let mut at = offset;
+        for piece in self.pieces[first..].iter().take_while(|piece| piece.offset < end) {
+            let (from, to) = (at.max(piece.offset), end.min(piece.offset + piece.bytes));
+            out[(at - offset) as usize..(from - offset) as usize].fill(0);
+            let start = (piece.source + from - piece.offset) as usize;
+            out[(from - offset) as usize..(to - offset) as usize]
+                .copy_from_slice(&source[start..start + (to - from) as usize]);
+            at = to;
+        }
+        out[(at - offset) as usize..].fill(0);
+        true
+    }
+
+    /// What each port streams of a matrix; nothing if the image does not have it.
+    pub fn matrix(&self, name: &str) -> Option<[Blocks; PORTS]> {
+        self.matrices.get(name).copied()
+    }
+
+    /// Where a vector of f32 lies.
+    pub fn vector(&self, name: &str) -> Option<u64> {
+        self.vectors.get(name).copied()
+    }
+}
+
+/// The matrices of the file that the accelerator can multiply, in the order of a token.
+fn matrices(file: &PackedFile) -> impl Iterator<Item = (&str, u64, RowBlockShape)> {
+    let tied = file.config().tie_word_embeddings;
+    file.tensors().filter(move |entry| tied || entry.name != "embed").filter_map(|entry| {
         let (TensorKind::RowBlocks { bits: WeightBits::Four, group: GroupSize::G64 }, &[rows, inputs]) =
             (entry.kind, entry.shape.as_slice())
         else {
             return None;
         };
         let shape = RowBlockShape { rows, inputs, group: GroupSize::G64, bits: WeightBits::Four };
-        Some(std::array::from_fn(|port| {
-            let (from, to) = (edge(shape.blocks(), port), edge(shape.blocks(), port + 1));
-            Blocks { offset: entry.offset + (from * shape.block_bytes()) as u64, count: to - from }
-        }))
-    }
-
-    /// Where a vector of f32 lies.
-    pub fn vector(&self, name: &str) -> Option<u64> {
-        match &self.data {
-            Data::Memory { vectors, .. } => vectors.get(name).copied(),
-            Data::File(file) => file.entry(name).ok().map(|entry| entry.offset),
-        }
-    }
-}
-
-/// A matrix of the file as macros.
-fn macros(file: &PackedFile, name: &str) -> Result<Vec<u8>> {
-    let wrong = |error: String| Error::Device(format!("{name} as AWQ_MACRO: {error}"));
-    let (shape, packed) = file.matrix(name).map_err(|error| wrong(error.to_string()))?;
-    awq_macro::pack(&QuantizedMatrix::unpack(shape, packed)).map_err(|error| wrong(error.to_string()))
+        Some((entry.name.as_str(), entry.offset, shape))
+    })
 }
 
 /// First block of a port, by the rule of the packed file's `ports`.
 fn edge(blocks: usize, port: usize) -> usize {
     blocks * port / PORTS
-}
-
-/// Puts `data` at the next aligned place, which is returned.
-fn append(bytes: &mut Vec<u8>, data: &[u8]) -> u64 {
-    bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
-    let offset = bytes.len() as u64;
-    bytes.extend_from_slice(data);
-    offset
 }

@@ -111,6 +111,7 @@ impl Operation {
         Descriptor {
             tokens: pass.tokens,
             top_k: pass.top_k,
+            segments: self.layout == Layout::Segments,
             groups: self.groups(),
             block_beats: self.block_beats(),
             header_beats: self.layout.header_beats(self.groups()),

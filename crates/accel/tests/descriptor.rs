@@ -10,15 +10,16 @@ fn address() -> impl Strategy<Value = u64> {
 
 fn descriptors() -> impl Strategy<Value = Descriptor> {
     let port = (address(), 0..=0xffff_u32).prop_map(|(address, blocks)| PortBlocks { address, blocks });
-    let sizes = (1..=16_u32, any::<bool>(), 0..=0xffff_u32, 0..=0xffff_u32, 0..=0xffff_u32);
+    let sizes = (1..=16_u32, any::<(bool, bool)>(), 0..=0xffff_u32, 0..=0xffff_u32, 0..=0xffff_u32);
     let numbers = (any::<u32>(), any::<u32>(), proptest::array::uniform4(port));
     let places = (address(), address(), address(), address(), proptest::option::of(address()));
     (sizes, numbers, places).prop_map(|(sizes, (rows, tag, ports), places)| {
-        let (tokens, top_k, groups, block_beats, header_beats) = sizes;
+        let (tokens, (top_k, segments), groups, block_beats, header_beats) = sizes;
         let (activations, activations_stride, results, results_stride, bias) = places;
         Descriptor {
             tokens,
             top_k,
+            segments,
             groups,
             block_beats,
             header_beats,
@@ -56,6 +57,7 @@ fn plain() -> Descriptor {
     Descriptor {
         tokens: 1,
         top_k: false,
+        segments: false,
         groups: 1,
         block_beats: 36,
         header_beats: 4,

@@ -5,8 +5,8 @@ mod common;
 
 use common::{HEAD_4, HEAD_8, awq_macro, cpu, packed, sim};
 use edgewen_accel::host::{Accelerator, HostOptions};
-use edgewen_accel::image::{BEAT_BYTES, ModelImage};
-use edgewen_accel::program::{Limits, Program};
+use edgewen_accel::image::ModelImage;
+use edgewen_accel::program::{Limits, Operation, Program};
 use edgewen_layout::GroupSize;
 use edgewen_testing::TinySpec;
 use edgewen_testing::rtn::Head;
@@ -19,6 +19,18 @@ fn program(spec: &TinySpec, group: GroupSize, head: Head, limits: &Limits) -> ed
     Program::new(&file, &image, limits, BASE)
 }
 
+/// Places of the file that a port streams, in order.
+fn streamed(image: &ModelImage, program: &Program, port: usize) -> Vec<[u64; 2]> {
+    let place = |operation: &Operation| {
+        let addresses = operation.addresses(port);
+        let offset = addresses.start - BASE;
+        let piece = image.pieces().iter().find(|piece| piece.offset == offset)?;
+        assert_eq!(piece.bytes, addresses.end - addresses.start, "{} in one piece", operation.tensor);
+        Some([piece.source, piece.bytes])
+    };
+    program.operations().iter().filter_map(place).collect()
+}
+
 #[test]
 fn ports_stream_the_ranges_of_the_file_in_its_order() {
     for spec in [
@@ -29,17 +41,46 @@ fn ports_stream_the_ranges_of_the_file_in_its_order() {
         let image = ModelImage::new(file.clone(), Limits::default().layout).unwrap();
         let program = Program::new(&file, &image, &Limits::default(), BASE).unwrap();
         for (port, expected) in file.ports().iter().enumerate() {
-            let found: Vec<[u64; 2]> = program
-                .operations()
-                .iter()
-                .map(|operation| {
-                    [operation.ports[port].address - BASE, operation.beats(port) * BEAT_BYTES as u64]
-                })
-                .filter(|[_, bytes]| *bytes != 0)
-                .collect();
-            assert_eq!(&found, expected, "port {port}");
+            assert_eq!(&streamed(&image, &program, port), expected, "port {port}");
         }
     }
+}
+
+#[test]
+fn each_port_has_a_region_one_bank_from_the_next_and_moves_only_forward() {
+    let spec = TinySpec { intermediate: 352, vocab: 299, tied: false, ..TinySpec::default() };
+    let file = packed(&spec, GroupSize::G64, HEAD_4);
+    let image = ModelImage::new(file.clone(), Limits::default().layout).unwrap();
+    let program = Program::new(&file, &image, &Limits::default(), BASE).unwrap();
+    let mut end = program.operations()[0].ports.map(|port| port.address);
+    for operation in program.operations() {
+        for (port, end) in end.iter_mut().enumerate() {
+            let start = operation.ports[port].address;
+            let distance = start - operation.ports[0].address;
+            assert_eq!(distance % (64 << 10), port as u64 * (16 << 10), "{} port {port}", operation.tensor);
+            assert!(*end <= start && start - *end < 16 << 10, "{} port {port}", operation.tensor);
+            *end = operation.addresses(port).end;
+        }
+    }
+}
+
+#[test]
+fn an_image_reads_the_pieces_of_the_file_and_zeros_between_them() {
+    let file = packed(&TinySpec { intermediate: 352, ..TinySpec::default() }, GroupSize::G64, HEAD_4);
+    let image = ModelImage::new(file.clone(), Limits::default().layout).unwrap();
+    let mut expected = vec![0; image.bytes() as usize];
+    for piece in image.pieces() {
+        let source = &file.bytes()[piece.source as usize..][..piece.bytes as usize];
+        expected[piece.offset as usize..][..source.len()].copy_from_slice(source);
+    }
+    for (step, len) in [(4096, 4096), (1000, 3001), (64, 16)] {
+        for start in (0..expected.len() - len).step_by(step) {
+            let mut found = vec![1; len];
+            assert!(image.read(start as u64, &mut found));
+            assert!(found == expected[start..start + len], "{len} bytes at {start}");
+        }
+    }
+    assert!(!image.read(image.bytes() - 3, &mut [0; 4]) && !image.read(u64::MAX, &mut [0; 4]));
 }
 
 #[test]

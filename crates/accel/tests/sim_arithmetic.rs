@@ -4,7 +4,7 @@
 use edgewen_accel::image::Layout;
 use edgewen_accel::sim::{Operands, execute};
 use edgewen_kernels::{Activations, Compute, Isa, RowBlocks, linear};
-use edgewen_layout::{GroupSize, QuantizedMatrix, RowBlockShape, WeightBits, awq_macro};
+use edgewen_layout::{GroupSize, QuantizedMatrix, RowBlockShape, SEGMENT_SHAPE, WeightBits, awq_macro};
 use half::f16;
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::Rng;
@@ -98,6 +98,49 @@ fn of_model(
         }
     }
     results
+}
+
+/// The segments of a matrix: for every block of 16 rows one for each group, each a packed 8-bit matrix [16, 64].
+fn segments(matrix: &QuantizedMatrix) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for block in 0..matrix.shape.rows / 16 {
+        for group in 0..matrix.shape.groups() {
+            let mut segment = QuantizedMatrix::zeroed(SEGMENT_SHAPE);
+            for channel in 0..16 {
+                let row = block * 16 + channel;
+                segment.scales[channel] = matrix.scales[row * matrix.shape.groups() + group];
+                segment.zeros[channel] = matrix.zeros[row * matrix.shape.groups() + group];
+                let codes = &matrix.codes[row * matrix.shape.inputs + group * 64..][..64];
+                segment.codes[channel * 64..][..64].copy_from_slice(codes);
+            }
+            bytes.extend(segment.pack());
+        }
+    }
+    bytes
+}
+
+#[test]
+fn segments_give_the_bits_of_an_eight_bit_matrix() {
+    let mut random = Pcg64Mcg::new(12);
+    let compute = Compute::new(Isa::SCALAR, 1);
+    for case in CASES {
+        for (rows, inputs, tokens) in [(64, 64, 7), (16, 1024, 8), (32, 192, 1)] {
+            let shape = RowBlockShape { rows, inputs, group: GroupSize::G64, bits: WeightBits::Eight };
+            let mut matrix = matrix(&case, shape, &mut random);
+            matrix.codes.iter_mut().for_each(|code| *code = code.wrapping_mul(17));
+            let values: Vec<f32> =
+                (0..tokens * inputs).map(|_| (case.activation)((random.next_u64() >> 32) as u32)).collect();
+            let mut x = Activations::new();
+            x.quantize(&compute, &values, tokens, inputs, GroupSize::G64);
+            let packed = matrix.pack();
+            let mut expected = vec![0.0; tokens * rows];
+            linear(&compute, &RowBlocks::new(shape, &packed).unwrap(), &x, None, &mut expected);
+            let expected: Vec<u32> =
+                expected.iter().map(|y| if y.is_nan() { 0x7fc0_0000 } else { y.to_bits() }).collect();
+            let found = of_model(Layout::Segments, &segments(&matrix), &shape, &x, None);
+            assert!(found == expected, "{} [{rows}, {inputs}] x {tokens}", case.name);
+        }
+    }
 }
 
 #[test]

@@ -46,6 +46,7 @@ fn descriptor(matrix: u64) -> Descriptor {
     Descriptor {
         tokens: 1,
         top_k: false,
+        segments: false,
         groups: 1,
         block_beats: Layout::RowBlocks.block_beats(1),
         header_beats: Layout::RowBlocks.header_beats(1),
@@ -202,13 +203,14 @@ fn streams_run_ahead_as_far_as_the_fifos_and_four_commands_reach() {
 #[test]
 fn illegal_descriptors_stop_everything_until_a_soft_reset() {
     type Change = fn(&mut Descriptor);
-    let cases: [(&str, Change); 10] = [
+    let cases: [(&str, Change); 11] = [
         ("too many tokens", |d| d.tokens = 9),
         ("top-k of two tokens", |d| (d.tokens, d.top_k) = (2, true)),
         ("no groups", |d| d.groups = 0),
         ("too many groups", |d| d.groups = 97),
         ("beats of a block", |d| d.block_beats += 1),
         ("beats of a header", |d| d.header_beats = 0),
+        ("segments with the beats of row blocks", |d| d.segments = true),
         ("no rows", |d| d.rows = 0),
         ("more blocks than rows", |d| d.ports[0].blocks = 1),
         ("fewer blocks than rows", |d| d.rows = 49),

@@ -16,6 +16,7 @@ fn legal() -> Descriptor {
     Descriptor {
         tokens: 5,
         top_k: false,
+        segments: false,
         groups: 14,
         block_beats: 36 + 14 * 32,
         header_beats: 36,

@@ -1,7 +1,7 @@
 //! The addresses that accelerator and processor share: the model, read only, and the buffers.
 //!
-//! On the board both are pieces of its DDR memory. Here the model is the memory-mapped file itself, so that nothing
-//! is copied, and an access to anything else is answered as the interconnect would: DECERR where nothing is, SLVERR
+//! On the board both are pieces of its DDR memory. Here the model is read out of the memory-mapped file, so that nothing
+//! is copied beforehand, and an access to anything else is answered as the interconnect would: DECERR where nothing is, SLVERR
 //! where it is not allowed.
 
 use std::ops::Range;
@@ -18,8 +18,9 @@ const LARGE_MODEL_BASE: u64 = 0x8_0000_0000;
 /// Where the buffers lie.
 const BUFFER_BASE: u64 = 0x6000_0000;
 
-/// Bytes of the buffers: enough for 512 tokens of the widest layer of a 0.5B model.
-pub const BUFFER_BYTES: usize = 64 << 20;
+/// Bytes of the buffers: enough for 512 tokens of the widest layer of a 0.5B model and for the keys and values of 6,144
+/// positions.
+pub const BUFFER_BYTES: usize = 128 << 20;
 
 /// The answer to an access that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +71,7 @@ impl AddressSpace {
 
     /// The image with so many bytes of buffers.
     pub fn with_buffers(image: Arc<ModelImage>, buffer_bytes: usize) -> Self {
-        let fits = image.bytes().len() as u64 <= BUFFER_BASE - MODEL_BASE;
+        let fits = image.bytes() <= BUFFER_BASE - MODEL_BASE;
         let model = if fits { MODEL_BASE } else { LARGE_MODEL_BASE };
         let map = AddressMap { model, buffers: BUFFER_BASE..BUFFER_BASE + buffer_bytes as u64 };
         Self { image, map, buffers: vec![0; buffer_bytes] }
@@ -79,19 +80,6 @@ impl AddressSpace {
     /// Where everything is.
     pub fn map(&self) -> &AddressMap {
         &self.map
-    }
-
-    /// The bytes at `address`, if they lie within the model or within the buffers.
-    fn bytes(&self, address: u64, len: usize) -> Result<&[u8], BusError> {
-        let part = |base: u64, bytes: &'_ [u8]| Some(place(base, bytes.len(), address)?.start);
-        let (start, bytes) = if let Some(start) = part(self.map.model, self.image.bytes()) {
-            (start, self.image.bytes())
-        } else if let Some(start) = part(self.map.buffers.start, &self.buffers) {
-            (start, self.buffers.as_slice())
-        } else {
-            return Err(BusError::Decode);
-        };
-        bytes[start..].get(..len).ok_or(BusError::Decode)
     }
 }
 
@@ -103,7 +91,13 @@ fn place(base: u64, len: usize, address: u64) -> Option<Range<usize>> {
 
 impl Memory for AddressSpace {
     fn read(&self, address: u64, out: &mut [u8]) -> Result<(), BusError> {
-        out.copy_from_slice(self.bytes(address, out.len())?);
+        let offset = address.checked_sub(self.map.model);
+        if offset.is_some_and(|offset| self.image.read(offset, out)) {
+            return Ok(());
+        }
+        let range = place(self.map.buffers.start, self.buffers.len(), address).ok_or(BusError::Decode)?;
+        let bytes = self.buffers[range].get(..out.len()).ok_or(BusError::Decode)?;
+        out.copy_from_slice(bytes);
         Ok(())
     }
 
@@ -113,8 +107,9 @@ impl Memory for AddressSpace {
             target.copy_from_slice(data);
             return Ok(());
         }
-        // The model may be read there, so something answers, but not with OKAY.
-        Err(self.bytes(address, data.len()).map_or_else(|error| error, |_| BusError::Slave))
+        // Where the model may be read something answers, but not with OKAY.
+        let model = self.map.model..self.map.model + self.image.bytes();
+        Err(if model.contains(&address) { BusError::Slave } else { BusError::Decode })
     }
 }
 

@@ -216,8 +216,8 @@ pub fn markdown() -> String {
     let _ = writeln!(
         out,
         "\n## Descriptor\n\n\
-         {} words. The stream engines read words {stream_words} when STREAM_TAIL lets them; the others are read after the\n\
-         doorbell and may be written until then. Bits that no field has are written as 0 and ignored.\n\n\
+         {} words. The stream engines read words {stream_words} (and of word 0 KIND and SEGMENTS) when STREAM_TAIL lets them;\n\
+         the others are read after the doorbell and may be written until then. Bits that no field has are written as 0 and ignored.\n\n\
          | word | bits | field | meaning |\n|---|---|---|---|",
         descriptor::WORDS
     );
@@ -242,7 +242,7 @@ A descriptor that breaks one of these rules ends the work with the error DESCRIP
 - TOKENS_M1 is less than CAPS0.TOKENS; with TOP_K it is 0, and CAPS0.TOP_K is not 0.
 - GROUPS is 1 to CAPS0.MAX_GROUPS.
 - HEADER_BEATS and BLOCK_BEATS follow from GROUPS: for row blocks 4 ceil(40 GROUPS / 64) and 32 GROUPS more; for AWQ_MACRO
-  0 and 18 GROUPS.
+  0 and 18 GROUPS; with SEGMENTS 0 and 68 GROUPS. SEGMENTS needs CAPS0.LAYOUT 0.
 - ROWS is not 0, and BLOCKS_0 to BLOCKS_3 together are as many blocks as ROWS needs.
 - With HAS_BIAS, no port has more rows than a quarter of CAPS2.BIAS_ROWS.
 

@@ -5,6 +5,7 @@
 //! acc = acc + f32(D) * (f32(s_w) * s_a)                          each operation rounded once; acc begins at +0
 //! y   = acc + bias                                               after the last group, where there is a bias
 //! ```
+//! With segments q = 16 hi + lo, 16 z takes the place of z, and f32(s_w) / 16 that of f32(s_w).
 //!
 //! Floats are IEEE 754 binary32 with subnormals, rounded to nearest even. A result that is not a number has the bits
 //! [`CANONICAL_NAN`], so that hardware and model can be compared bit by bit.

@@ -1,4 +1,4 @@
-//! One block of weights, taken apart: row blocks of 16 channels, or the seed's macros of 8.
+//! One block of weights, taken apart: row blocks of 16 channels, segments of 16, or the seed's macros of 8.
 
 use super::arith::f16_to_f32;
 use crate::image::{BEAT_BYTES, Layout};
@@ -9,6 +9,12 @@ pub(super) const CHANNELS: usize = 16;
 
 /// Bytes of a line of a row block: 8 inputs of 16 channels.
 const LINE_BYTES: usize = 64;
+
+/// Lines of one plane of a group.
+const LINES: usize = GROUP_INPUTS / 8;
+
+/// Bytes of a segment: one line of scales, zero points and padding, then the two planes.
+const SEGMENT_BYTES: usize = (1 + 2 * LINES) * LINE_BYTES;
 
 /// Bytes of a macro, and of the parts before its weights.
 const MACRO_BYTES: usize = 18 * BEAT_BYTES;
@@ -37,22 +43,44 @@ impl Group {
         match layout {
             Layout::RowBlocks => self.unpack_row_block(block, groups, index),
             Layout::AwqMacro => self.unpack_macro(&block[index * MACRO_BYTES..][..MACRO_BYTES]),
+            Layout::Segments => self.unpack_segment(&block[index * SEGMENT_BYTES..][..SEGMENT_BYTES]),
         }
     }
 
     /// Scales [groups][16], zero points [groups][16], padding, then lines.
     fn unpack_row_block(&mut self, block: &[u8], groups: usize, index: usize) {
         let header_bytes = (40 * groups).next_multiple_of(LINE_BYTES);
-        let scales = &block[32 * index..][..32];
-        let zeros = &block[32 * groups + 8 * index..][..8];
+        self.unpack_header(&block[32 * index..][..32], &block[32 * groups + 8 * index..][..8]);
+        self.unpack_lines(&block[header_bytes + index * LINES * LINE_BYTES..][..LINES * LINE_BYTES]);
+    }
+
+    /// A row block of one group, whose lines are the high nibbles, and then as many lines of the low ones. A code is
+    /// 16 hi + lo, a zero point 16 z, and a scale a sixteenth of the one that is stored: exact, even for the smallest.
+    fn unpack_segment(&mut self, bytes: &[u8]) {
+        let (header, planes) = bytes.split_at(LINE_BYTES);
+        let (high, low) = planes.split_at(LINES * LINE_BYTES);
+        self.unpack_header(&header[..32], &header[32..40]);
+        self.zeros = self.zeros.map(|zero| 16 * zero);
+        self.scales = self.scales.map(|scale| scale * (1.0 / 16.0));
+        self.unpack_lines(low);
+        let low = self.codes;
+        self.unpack_lines(high);
+        for (codes, low) in self.codes.as_flattened_mut().iter_mut().zip(low.as_flattened()) {
+            *codes = 16 * *codes + low;
+        }
+    }
+
+    fn unpack_header(&mut self, scales: &[u8], zeros: &[u8]) {
         for (channel, scale) in self.scales.iter_mut().enumerate() {
             *scale = f16_to_f32(u16::from_le_bytes([scales[2 * channel], scales[2 * channel + 1]]));
         }
         for (channel, zero) in self.zeros.iter_mut().enumerate() {
             *zero = i32::from(zeros[channel / 2] >> (4 * (channel % 2)) & 15);
         }
-        let weights = &block[header_bytes + index * 8 * LINE_BYTES..][..8 * LINE_BYTES];
-        for (line, inputs) in weights.chunks_exact(LINE_BYTES).zip(self.codes.chunks_exact_mut(8)) {
+    }
+
+    fn unpack_lines(&mut self, lines: &[u8]) {
+        for (line, inputs) in lines.chunks_exact(LINE_BYTES).zip(self.codes.chunks_exact_mut(8)) {
             for (channel, bytes) in line.chunks_exact(4).enumerate() {
                 for (j, &byte) in bytes.iter().enumerate() {
                     inputs[j][channel] = i16::from(byte & 15);
@@ -81,7 +109,7 @@ impl Group {
         let mut dot = self.zeros.map(|zero| zero.wrapping_mul(sum).wrapping_neg());
         for (codes, &a) in self.codes.iter().zip(activations) {
             for (dot, &code) in dot.iter_mut().zip(codes) {
-                *dot = dot.wrapping_add(i32::from(code * i16::from(a)));
+                *dot = dot.wrapping_add(i32::from(code) * i32::from(a));
             }
         }
         dot

@@ -70,19 +70,29 @@ pub fn execute(layout: Layout, block: &[u8], operands: &Operands, first_row: usi
     sums.iter().flat_map(|acc| (0..rows).map(|row| result(acc[row], bias(row)))).collect()
 }
 
+/// The order of the weights of a descriptor; nothing if the design does not have it.
+fn layout_of(descriptor: &Descriptor, limits: &Limits) -> Option<Layout> {
+    match (descriptor.segments, limits.layout) {
+        (false, layout) => Some(layout),
+        (true, Layout::RowBlocks) => Some(Layout::Segments),
+        (true, _) => None,
+    }
+}
+
 /// Whether the stream engines can follow a descriptor.
 pub(super) fn legal_stream(descriptor: &Descriptor, limits: &Limits) -> bool {
     (1..=limits.max_groups).contains(&descriptor.groups)
-        && descriptor.block_beats == limits.layout.block_beats(descriptor.groups)
+        && layout_of(descriptor, limits)
+            .is_some_and(|layout| descriptor.block_beats == layout.block_beats(descriptor.groups))
 }
 
-/// Whether the accelerator can run a descriptor.
-fn legal(descriptor: &Descriptor, limits: &Limits) -> bool {
-    let block_rows = limits.layout.block_rows() as u64;
+/// Whether the accelerator can run a descriptor whose weights lie in this order.
+fn legal(descriptor: &Descriptor, layout: Layout, limits: &Limits) -> bool {
+    let block_rows = layout.block_rows() as u64;
     let blocks = descriptor.ports.map(|port| u64::from(port.blocks));
     let port_rows = blocks.into_iter().max().unwrap_or(0) * block_rows;
     legal_stream(descriptor, limits)
-        && descriptor.header_beats == limits.layout.header_beats(descriptor.groups)
+        && descriptor.header_beats == layout.header_beats(descriptor.groups)
         && descriptor.tokens <= limits.tokens
         && (!descriptor.top_k || descriptor.tokens == 1 && limits.top_k != 0)
         && descriptor.rows != 0
@@ -98,9 +108,10 @@ pub(super) fn run(
     streams: &mut Streams,
     top_k: &mut TopK,
 ) -> Result<u64, Stop> {
-    let descriptor = Descriptor::decode(words).ok().filter(|descriptor| legal(descriptor, limits));
-    let illegal = Fault { code: ErrorCode::Descriptor, port: NO_PORT, address: 0 };
-    let descriptor = descriptor.ok_or(Stop::Failed(illegal))?;
+    let illegal = Stop::Failed(Fault { code: ErrorCode::Descriptor, port: NO_PORT, address: 0 });
+    let Ok(descriptor) = Descriptor::decode(words) else { return Err(illegal) };
+    let layout = layout_of(&descriptor, limits).filter(|&layout| legal(&descriptor, layout, limits));
+    let Some(layout) = layout else { return Err(illegal) };
     let (operands, mut data_beats) = load(&descriptor, &*memory)?;
 
     let beats = |port: usize| u64::from(descriptor.ports[port].blocks) * u64::from(descriptor.block_beats);
@@ -114,14 +125,14 @@ pub(super) fn run(
     for (port, stream) in streams.iter_mut().enumerate() {
         let ranges = stream.take(beats(port));
         let blocks = descriptor.ports[port].blocks as usize;
-        let results = multiply(&descriptor, limits.layout, port, &ranges, first_block, &operands, &*memory)?;
-        let first_row = first_block * limits.layout.block_rows();
+        let results = multiply(&descriptor, layout, port, &ranges, first_block, &operands, &*memory)?;
+        let first_row = first_block * layout.block_rows();
         if descriptor.top_k {
             for (row, bits) in (first_row as u32..descriptor.rows).zip(results.concat()) {
                 top_k.offer(row, bits);
             }
         } else {
-            data_beats += store(&descriptor, limits.layout, first_row, &results, memory)?;
+            data_beats += store(&descriptor, layout, first_row, &results, memory)?;
         }
         first_block += blocks;
     }

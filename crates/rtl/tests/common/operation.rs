@@ -198,6 +198,7 @@ impl Program {
         self.descriptors.push(Descriptor {
             tokens: shape.tokens,
             top_k: shape.top_k,
+            segments: false,
             groups: shape.groups,
             block_beats: self.layout.block_beats(shape.groups),
             header_beats: self.layout.header_beats(shape.groups),
