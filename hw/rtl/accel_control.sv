@@ -1,5 +1,5 @@
-/// The control half of the accelerator: registers, descriptor ring, sequencer, prefetcher, reset, errors
-/// and counters, wired to each other (docs/accelerator.md).
+/// The control half of the accelerator: registers, descriptor ring, sequencer, prefetcher, reset,
+/// errors and counters, wired to each other (docs/accelerator.md).
 ///
 /// Only wiring. Downwards it says what to stream (a command for each weight port), what to load,
 /// when an operation starts and what it is; upwards come the states of the six masters (0 to 3
@@ -57,13 +57,7 @@ module accel_control
 
   // The operation in hand
   output op_config_t                     config_o,
-  output logic [NumPorts-1:0][17:0]      first_block_o,
-  output logic [17:0]                    total_blocks_o,
-  output addr_t                          activations_o,
-  output addr_t                          activation_stride_o,
-  output addr_t                          results_o,
-  output addr_t                          result_stride_o,
-  output addr_t                          bias_o,
+  output op_places_t                     places_o,
   output logic                           load_start_o,
   input  logic                           load_done_i,
   output logic                           start_o,
@@ -239,13 +233,13 @@ module accel_control
     .desc_word_o        (sequencer_word),
     .desc_data_i        (sequencer_data),
     .config_o           (config_o),
-    .first_block_o      (first_block_o),
-    .total_blocks_o     (total_blocks_o),
-    .activations_o      (activations_o),
-    .activation_stride_o(activation_stride_o),
-    .results_o          (results_o),
-    .result_stride_o    (result_stride_o),
-    .bias_o             (bias_o),
+    .first_block_o      (places_o.first_block),
+    .total_blocks_o     (places_o.total_blocks),
+    .activations_o      (places_o.activations),
+    .activation_stride_o(places_o.activation_stride),
+    .results_o          (places_o.results),
+    .result_stride_o    (places_o.result_stride),
+    .bias_o             (places_o.bias),
     .load_start_o       (load_start_o),
     .load_done_i        (load_done_i),
     .loading_o          (loading),

@@ -1,14 +1,12 @@
 /// The accelerator: four weight ports, a data port, registers (docs/accelerator.md).
 ///
 /// Only wiring. Weights flow from the four `stream_engine` through `stream_front` into
-/// `compute_core`, whose results go to `result_writer` or, for the head, to `top_k`; `accel_control`
-/// says what and when, `operand_loader` brings bias and activations. After an error all
-/// masters halt; a soft reset empties them and then resets all but registers, descriptor ring
-/// and counters.
+/// `compute_core`, whose results go to `data_port` or, for the head, to `top_k`; `accel_control`
+/// says what and when. After an error all masters halt; a soft reset empties them, then resets all
+/// but registers, descriptor ring and counters.
 ///
-/// The AXI ports carry no _i/_o so that bus tools find them by their prefix. Weights are read
-/// as normal memory; the data port asks for coherent access (AxCACHE 1111), non-secure as
-/// the operating system's own pages are.
+/// The AXI ports carry no _i/_o so that bus tools find them by their prefix. Weights are read as
+/// normal memory; the data port asks for coherent access, non-secure as Linux's pages are.
 module accel_top
   import accel_pkg::*;
 #(
@@ -21,29 +19,17 @@ module accel_top
   parameter int unsigned TopK           = 32,
   parameter int unsigned Layout         = LayoutRowBlock
 ) (
-  input  logic                   clk_i,
-  input  logic                   rst_ni,
-  output logic                   irq_o,
+  input  logic        clk_i, rst_ni,
+  output logic        irq_o,
 
-  input  logic [15:0]            s_axil_awaddr,
-  input  logic [2:0]             s_axil_awprot,
-  input  logic                   s_axil_awvalid,
-  output logic                   s_axil_awready,
-  input  logic [31:0]            s_axil_wdata,
-  input  logic [3:0]             s_axil_wstrb,
-  input  logic                   s_axil_wvalid,
-  output logic                   s_axil_wready,
-  output logic [1:0]             s_axil_bresp,
-  output logic                   s_axil_bvalid,
-  input  logic                   s_axil_bready,
-  input  logic [15:0]            s_axil_araddr,
-  input  logic [2:0]             s_axil_arprot,
-  input  logic                   s_axil_arvalid,
-  output logic                   s_axil_arready,
-  output logic [31:0]            s_axil_rdata,
-  output logic [1:0]             s_axil_rresp,
-  output logic                   s_axil_rvalid,
-  input  logic                   s_axil_rready,
+  input  logic [15:0] s_axil_awaddr, s_axil_araddr,
+  input  logic [2:0]  s_axil_awprot, s_axil_arprot,
+  input  logic        s_axil_awvalid, s_axil_wvalid, s_axil_bready, s_axil_arvalid, s_axil_rready,
+  output logic        s_axil_awready, s_axil_wready, s_axil_bvalid, s_axil_arready, s_axil_rvalid,
+  input  logic [31:0] s_axil_wdata,
+  input  logic [3:0]  s_axil_wstrb,
+  output logic [31:0] s_axil_rdata,
+  output logic [1:0]  s_axil_bresp, s_axil_rresp,
 
   output logic       m_axi_w0_arid, m_axi_w1_arid, m_axi_w2_arid, m_axi_w3_arid,
   output addr_t      m_axi_w0_araddr, m_axi_w1_araddr, m_axi_w2_araddr, m_axi_w3_araddr,
@@ -61,47 +47,30 @@ module accel_top
   input  logic       m_axi_w0_rvalid, m_axi_w1_rvalid, m_axi_w2_rvalid, m_axi_w3_rvalid,
   output logic       m_axi_w0_rready, m_axi_w1_rready, m_axi_w2_rready, m_axi_w3_rready,
 
-  output logic                   m_axi_d_arid,
-  output logic [AddrWidth-1:0]   m_axi_d_araddr,
-  output logic [7:0]             m_axi_d_arlen,
-  output logic [2:0]             m_axi_d_arsize,
-  output logic [1:0]             m_axi_d_arburst,
-  output logic [3:0]             m_axi_d_arcache,
-  output logic [2:0]             m_axi_d_arprot,
-  output logic                   m_axi_d_arvalid,
-  input  logic                   m_axi_d_arready,
-  input  logic                   m_axi_d_rid,
-  input  logic [BeatWidth-1:0]   m_axi_d_rdata,
-  input  logic [1:0]             m_axi_d_rresp,
-  input  logic                   m_axi_d_rlast,
-  input  logic                   m_axi_d_rvalid,
-  output logic                   m_axi_d_rready,
-  output logic                   m_axi_d_awid,
-  output logic [AddrWidth-1:0]   m_axi_d_awaddr,
-  output logic [7:0]             m_axi_d_awlen,
-  output logic [2:0]             m_axi_d_awsize,
-  output logic [1:0]             m_axi_d_awburst,
-  output logic [3:0]             m_axi_d_awcache,
-  output logic [2:0]             m_axi_d_awprot,
-  output logic                   m_axi_d_awvalid,
-  input  logic                   m_axi_d_awready,
-  output logic [BeatWidth-1:0]   m_axi_d_wdata,
-  output logic [BeatBytes-1:0]   m_axi_d_wstrb,
-  output logic                   m_axi_d_wlast,
-  output logic                   m_axi_d_wvalid,
-  input  logic                   m_axi_d_wready,
-  input  logic                   m_axi_d_bid,
-  input  logic [1:0]             m_axi_d_bresp,
-  input  logic                   m_axi_d_bvalid,
-  output logic                   m_axi_d_bready
+  output logic       m_axi_d_arid, m_axi_d_awid,
+  output addr_t      m_axi_d_araddr, m_axi_d_awaddr,
+  output logic [7:0] m_axi_d_arlen, m_axi_d_awlen,
+  output logic [2:0] m_axi_d_arsize, m_axi_d_awsize,
+  output logic [1:0] m_axi_d_arburst, m_axi_d_awburst,
+  output logic [3:0] m_axi_d_arcache, m_axi_d_awcache,
+  output logic [2:0] m_axi_d_arprot, m_axi_d_awprot,
+  output logic       m_axi_d_arvalid, m_axi_d_awvalid, m_axi_d_wvalid, m_axi_d_wlast,
+  input  logic       m_axi_d_arready, m_axi_d_awready, m_axi_d_wready,
+  output beat_t      m_axi_d_wdata,
+  output logic [BeatBytes-1:0] m_axi_d_wstrb,
+  input  logic       m_axi_d_rid, m_axi_d_bid,
+  input  beat_t      m_axi_d_rdata,
+  input  logic [1:0] m_axi_d_rresp, m_axi_d_bresp,
+  input  logic       m_axi_d_rvalid, m_axi_d_rlast, m_axi_d_bvalid,
+  output logic       m_axi_d_rready, m_axi_d_bready
 );
   localparam int unsigned LevelWidth = $clog2(FifoDepth + 1);
 
-  localparam logic [2:0] SizeBeat      = 3'($clog2(BeatBytes));
-  localparam logic [1:0] BurstIncr     = 2'b01;
-  localparam logic [3:0] CacheWeights  = 4'b0011;
-  localparam logic [3:0] CacheCoherent = 4'b1111;
-  localparam logic [2:0] ProtNonSecure = 3'b010;
+  localparam logic [2:0] Size16    = 3'($clog2(BeatBytes));
+  localparam logic [1:0] Incr      = 2'b01;
+  localparam logic [3:0] Normal    = 4'b0011;
+  localparam logic [3:0] Coherent  = 4'b1111;
+  localparam logic [2:0] NonSecure = 3'b010;
 
   if (FifoDepth < 32 || FifoDepth > 65535) begin : g_check_fifo
     $error("accel_top: FifoDepth must be 32 to 65535");
@@ -110,15 +79,12 @@ module accel_top
   // ----------------------------------------------------------------------------------- control
   logic                      core_rst_n, flush, halt;
   logic [31:0]               timeout;
-  logic [5:0]                master_error, master_idle, master_outstanding;
+  logic [5:0]                master_error, master_idle;
   error_e [5:0]              master_code;
   addr_t [5:0]               master_address;
   op_config_t                op_config;
-  logic [NumPorts-1:0][17:0] first_block;
-  logic [17:0]               total_blocks;
-  addr_t                     activations, activation_stride, results, result_stride, bias_address;
-  logic                      load_start, load_done, op_start, compute_idle;
-  logic                      writer_done, topk_done;
+  op_places_t                places;
+  logic                      load_start, load_done, op_start, compute_idle, writer_done, topk_done;
   logic [7:0]                topk_count, topk_index;
   logic [31:0]               topk_value, topk_row;
   logic [NumPorts-1:0]       cmd_valid, cmd_ready;
@@ -170,13 +136,7 @@ module accel_top
     .cmd_address_o      (cmd_address),
     .cmd_beats_o        (cmd_beats),
     .config_o           (op_config),
-    .first_block_o      (first_block),
-    .total_blocks_o     (total_blocks),
-    .activations_o      (activations),
-    .activation_stride_o(activation_stride),
-    .results_o          (results),
-    .result_stride_o    (result_stride),
-    .bias_o             (bias_address),
+    .places_o           (places),
     .load_start_o       (load_start),
     .load_done_i        (load_done),
     .start_o            (op_start),
@@ -204,19 +164,19 @@ module accel_top
   logic [NumPorts-1:0][LevelWidth-1:0] fifo_level;
 
   assign ar_ready = {m_axi_w3_arready, m_axi_w2_arready, m_axi_w1_arready, m_axi_w0_arready};
-  assign r_valid  = {m_axi_w3_rvalid, m_axi_w2_rvalid, m_axi_w1_rvalid, m_axi_w0_rvalid};
-  assign r_last   = {m_axi_w3_rlast, m_axi_w2_rlast, m_axi_w1_rlast, m_axi_w0_rlast};
-  assign r_resp   = {m_axi_w3_rresp, m_axi_w2_rresp, m_axi_w1_rresp, m_axi_w0_rresp};
-  assign r_data   = {m_axi_w3_rdata, m_axi_w2_rdata, m_axi_w1_rdata, m_axi_w0_rdata};
+  assign r_valid = {m_axi_w3_rvalid, m_axi_w2_rvalid, m_axi_w1_rvalid, m_axi_w0_rvalid};
+  assign r_last = {m_axi_w3_rlast, m_axi_w2_rlast, m_axi_w1_rlast, m_axi_w0_rlast};
+  assign r_resp = {m_axi_w3_rresp, m_axi_w2_rresp, m_axi_w1_rresp, m_axi_w0_rresp};
+  assign r_data = {m_axi_w3_rdata, m_axi_w2_rdata, m_axi_w1_rdata, m_axi_w0_rdata};
   assign {m_axi_w3_arvalid, m_axi_w2_arvalid, m_axi_w1_arvalid, m_axi_w0_arvalid} = ar_valid;
   assign {m_axi_w3_araddr, m_axi_w2_araddr, m_axi_w1_araddr, m_axi_w0_araddr} = ar_address;
   assign {m_axi_w3_arlen, m_axi_w2_arlen, m_axi_w1_arlen, m_axi_w0_arlen} = ar_len;
   assign {m_axi_w3_rready, m_axi_w2_rready, m_axi_w1_rready, m_axi_w0_rready} = r_ready;
   assign {m_axi_w3_arid, m_axi_w2_arid, m_axi_w1_arid, m_axi_w0_arid} = '0;
-  assign {m_axi_w3_arsize, m_axi_w2_arsize, m_axi_w1_arsize, m_axi_w0_arsize} = {NumPorts{SizeBeat}};
-  assign {m_axi_w3_arburst, m_axi_w2_arburst, m_axi_w1_arburst, m_axi_w0_arburst} = {NumPorts{BurstIncr}};
-  assign {m_axi_w3_arcache, m_axi_w2_arcache, m_axi_w1_arcache, m_axi_w0_arcache} = {NumPorts{CacheWeights}};
-  assign {m_axi_w3_arprot, m_axi_w2_arprot, m_axi_w1_arprot, m_axi_w0_arprot} = {NumPorts{ProtNonSecure}};
+  assign {m_axi_w3_arsize, m_axi_w2_arsize, m_axi_w1_arsize, m_axi_w0_arsize} = {4{Size16}};
+  assign {m_axi_w3_arburst, m_axi_w2_arburst, m_axi_w1_arburst, m_axi_w0_arburst} = {4{Incr}};
+  assign {m_axi_w3_arcache, m_axi_w2_arcache, m_axi_w1_arcache, m_axi_w0_arcache} = {4{Normal}};
+  assign {m_axi_w3_arprot, m_axi_w2_arprot, m_axi_w1_arprot, m_axi_w0_arprot} = {4{NonSecure}};
 
   for (genvar p = 0; p < NumPorts; p++) begin : g_weights
     stream_engine #(
@@ -247,7 +207,7 @@ module accel_top
       .level_o        (fifo_level[p]),
       .beat_o         (port_beat[p]),
       .burst_address_o(),
-      .outstanding_o  (master_outstanding[p]),
+      .outstanding_o  (port_outstanding[p]),
       .idle_o         (master_idle[p]),
       .error_valid_o  (master_error[p]),
       .error_code_o   (master_code[p]),
@@ -354,7 +314,7 @@ module accel_top
     .start_i      (op_start && op_config.top_k),
     .rows_i       (op_config.rows),
     .blocks_i     (op_config.blocks),
-    .first_block_i(first_block),
+    .first_block_i(places.first_block),
     .done_o       (topk_done),
     .res_valid_i  (res_valid & {NumPorts{op_config.top_k}}),
     .res_ready_o  (topk_ready),
@@ -368,132 +328,74 @@ module accel_top
   );
 
   // --------------------------------------------------------------------------------- data port
-  logic       load_beat, load_outstanding, write_beat, write_stall, write_outstanding;
-  logic       write_cmd_valid, write_cmd_ready, write_data_valid;
-  addr_t      write_address;
-  logic [4:0] write_beats;
-  beat_t      write_data;
-
-  operand_loader #(
-    .Layout(Layout)
-  ) i_loader (
-    .clk_i,
-    .rst_ni         (core_rst_n),
-    .flush_i        (flush),
-    .halt_i         (halt),
-    .timeout_i      (timeout),
-    .start_i        (load_start),
-    .config_i       (op_config),
-    .total_blocks_i (total_blocks),
-    .bias_i         (bias_address),
-    .activations_i  (activations),
-    .stride_i       (activation_stride),
-    .done_o         (load_done),
-    .act_we_o       (act_we),
-    .act_token_o    (act_token),
-    .act_beat_o     (act_beat),
-    .side_we_o      (side_we),
-    .side_token_o   (side_token),
-    .side_pair_o    (side_pair),
-    .bias_we_o      (bias_we),
-    .bias_port_o    (bias_port),
-    .bias_beat_o    (bias_beat),
-    .data_o         (operand),
-    .m_arvalid_o    (m_axi_d_arvalid),
-    .m_arready_i    (m_axi_d_arready),
-    .m_araddr_o     (m_axi_d_araddr),
-    .m_arlen_o      (m_axi_d_arlen),
-    .m_rvalid_i     (m_axi_d_rvalid),
-    .m_rready_o     (m_axi_d_rready),
-    .m_rdata_i      (m_axi_d_rdata),
-    .m_rresp_i      (m_axi_d_rresp),
-    .m_rlast_i      (m_axi_d_rlast),
-    .beat_o         (load_beat),
-    .outstanding_o  (load_outstanding),
-    .idle_o         (master_idle[4]),
-    .error_valid_o  (master_error[4]),
-    .error_code_o   (master_code[4]),
-    .error_address_o(master_address[4])
-  );
-
-  result_writer #(
+  data_port #(
     .Tokens(Tokens),
     .Layout(Layout)
-  ) i_writer (
+  ) i_data (
     .clk_i,
-    .rst_ni       (core_rst_n),
-    .start_i      (op_start && !op_config.top_k),
-    .tokens_m1_i  (op_config.tokens_m1),
-    .blocks_i     (op_config.blocks),
-    .first_block_i(first_block),
-    .results_i    (results),
-    .stride_i     (result_stride),
-    .done_o       (writer_done),
-    .res_valid_i  (res_valid & {NumPorts{!op_config.top_k}}),
-    .res_ready_o  (writer_ready),
-    .res_data_i   (res_data),
-    .res_channel_i(res_channel),
-    .res_token_i  (res_token),
-    .res_last_i   (res_last),
-    .cmd_valid_o  (write_cmd_valid),
-    .cmd_ready_i  (write_cmd_ready),
-    .cmd_address_o(write_address),
-    .cmd_beats_o  (write_beats),
-    .data_valid_o (write_data_valid),
-    .data_o       (write_data),
-    .master_idle_i(master_idle[5])
+    .rst_ni             (core_rst_n),
+    .flush_i            (flush),
+    .halt_i             (halt),
+    .timeout_i          (timeout),
+    .config_i           (op_config),
+    .places_i           (places),
+    .load_start_i       (load_start),
+    .load_done_o        (load_done),
+    .start_i            (op_start),
+    .results_done_o     (writer_done),
+    .act_we_o           (act_we),
+    .act_token_o        (act_token),
+    .act_beat_o         (act_beat),
+    .side_we_o          (side_we),
+    .side_token_o       (side_token),
+    .side_pair_o        (side_pair),
+    .bias_we_o          (bias_we),
+    .bias_port_o        (bias_port),
+    .bias_beat_o        (bias_beat),
+    .operand_o          (operand),
+    .res_valid_i        (res_valid & {NumPorts{!op_config.top_k}}),
+    .res_ready_o        (writer_ready),
+    .res_data_i         (res_data),
+    .res_channel_i      (res_channel),
+    .res_token_i        (res_token),
+    .res_last_i         (res_last),
+    .m_arvalid_o        (m_axi_d_arvalid),
+    .m_arready_i        (m_axi_d_arready),
+    .m_araddr_o         (m_axi_d_araddr),
+    .m_arlen_o          (m_axi_d_arlen),
+    .m_rvalid_i         (m_axi_d_rvalid),
+    .m_rready_o         (m_axi_d_rready),
+    .m_rdata_i          (m_axi_d_rdata),
+    .m_rresp_i          (m_axi_d_rresp),
+    .m_rlast_i          (m_axi_d_rlast),
+    .m_awvalid_o        (m_axi_d_awvalid),
+    .m_awready_i        (m_axi_d_awready),
+    .m_awaddr_o         (m_axi_d_awaddr),
+    .m_awlen_o          (m_axi_d_awlen),
+    .m_wvalid_o         (m_axi_d_wvalid),
+    .m_wready_i         (m_axi_d_wready),
+    .m_wdata_o          (m_axi_d_wdata),
+    .m_wlast_o          (m_axi_d_wlast),
+    .m_bvalid_i         (m_axi_d_bvalid),
+    .m_bready_o         (m_axi_d_bready),
+    .m_bresp_i          (m_axi_d_bresp),
+    .beat_o             (port_beat[4]),
+    .stall_o            (port_stall[4]),
+    .outstanding_o      (port_outstanding[4]),
+    .idle_o             (master_idle[5:4]),
+    .error_valid_o      (master_error[5:4]),
+    .error_code_o       (master_code[5:4]),
+    .error_address_o    (master_address[5:4])
   );
 
-  axi_write_master i_write_master (
-    .clk_i,
-    .rst_ni         (core_rst_n),
-    .flush_i        (flush),
-    .halt_i         (halt),
-    .timeout_i      (timeout),
-    .cmd_valid_i    (write_cmd_valid),
-    .cmd_ready_o    (write_cmd_ready),
-    .cmd_address_i  (write_address),
-    .cmd_beats_i    (write_beats),
-    .data_valid_i   (write_data_valid),
-    .data_i         (write_data),
-    .m_awvalid_o    (m_axi_d_awvalid),
-    .m_awready_i    (m_axi_d_awready),
-    .m_awaddr_o     (m_axi_d_awaddr),
-    .m_awlen_o      (m_axi_d_awlen),
-    .m_wvalid_o     (m_axi_d_wvalid),
-    .m_wready_i     (m_axi_d_wready),
-    .m_wdata_o      (m_axi_d_wdata),
-    .m_wlast_o      (m_axi_d_wlast),
-    .m_bvalid_i     (m_axi_d_bvalid),
-    .m_bready_o     (m_axi_d_bready),
-    .m_bresp_i      (m_axi_d_bresp),
-    .beat_o         (write_beat),
-    .stall_o        (write_stall),
-    .outstanding_o  (write_outstanding),
-    .idle_o         (master_idle[5]),
-    .error_valid_o  (master_error[5]),
-    .error_code_o   (master_code[5]),
-    .error_address_o(master_address[5])
-  );
-
-  assign m_axi_d_arid    = 1'b0;
-  assign m_axi_d_arsize  = SizeBeat;
-  assign m_axi_d_arburst = BurstIncr;
-  assign m_axi_d_arcache = CacheCoherent;
-  assign m_axi_d_arprot  = ProtNonSecure;
-  assign m_axi_d_awid    = 1'b0;
-  assign m_axi_d_awsize  = SizeBeat;
-  assign m_axi_d_awburst = BurstIncr;
-  assign m_axi_d_awcache = CacheCoherent;
-  assign m_axi_d_awprot  = ProtNonSecure;
-  assign m_axi_d_wstrb   = '1;
-
-  assign master_outstanding[5:4] = {write_outstanding, load_outstanding};
-  assign port_beat[4]            = load_beat || write_beat;
-  assign port_stall[4]           = write_stall;
-  assign port_outstanding        = {write_outstanding || load_outstanding, master_outstanding[3:0]};
+  assign {m_axi_d_arid, m_axi_d_awid}       = '0;
+  assign {m_axi_d_arsize, m_axi_d_awsize}   = {2{Size16}};
+  assign {m_axi_d_arburst, m_axi_d_awburst} = {2{Incr}};
+  assign {m_axi_d_arcache, m_axi_d_awcache} = {2{Coherent}};
+  assign {m_axi_d_arprot, m_axi_d_awprot}   = {2{NonSecure}};
+  assign m_axi_d_wstrb                      = '1;
 
   logic unused;
-  assign unused = &{1'b0, s_axil_awprot, s_axil_arprot, master_outstanding[5:4], m_axi_w0_rid,
-                    m_axi_w1_rid, m_axi_w2_rid, m_axi_w3_rid, m_axi_d_rid, m_axi_d_bid};
+  assign unused = &{1'b0, s_axil_awprot, s_axil_arprot, m_axi_w0_rid, m_axi_w1_rid, m_axi_w2_rid,
+                    m_axi_w3_rid, m_axi_d_rid, m_axi_d_bid};
 endmodule

@@ -187,7 +187,8 @@ module axi_write_master
   assign m_bready_o    = 1'b1;
   assign b_taken       = b_valid_q;
   assign outstanding_o = list_valid;
-  assign idle_o        = !list_valid && !b_valid_q && (flush_i || (!queue_valid && reserved_q == '0));
+  assign idle_o        = !list_valid && !b_valid_q
+                         && (flush_i || (!queue_valid && reserved_q == '0));
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) b_valid_q <= 1'b0;

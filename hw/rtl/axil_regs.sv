@@ -1,7 +1,7 @@
 /// The register file: what the processor sees of the accelerator (docs/accelerator-registers.md).
 ///
-/// Holds the registers that the processor writes, gathers everything else for reading, and passes the
-/// descriptor window on to the ring memory. A read takes 3 steps behind the address: registers,
+/// Holds the registers that the processor writes, gathers everything else for reading, and passes
+/// the descriptor window on to the ring memory. A read takes 3 steps behind the address: registers,
 /// counters, list and ring look their word up, then one of them is chosen. Unknown offsets
 /// read 0; writes there and to read-only registers do nothing; every answer is OKAY.
 ///

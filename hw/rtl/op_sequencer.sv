@@ -1,5 +1,5 @@
-/// Runs the operations: reads a descriptor, checks it, has the operands fetched, starts the data path and
-/// counts the operation as done when its last result is in memory.
+/// Runs the operations: reads a descriptor, checks it, has the operands fetched, starts the data
+/// path and counts the operation as done when its last result is in memory.
 ///
 /// One operation at a time, in the order of the ring, whenever the doorbell count is ahead of the
 /// done count. The weights were asked for long before by `stream_prefetch`, which reads the same
@@ -170,10 +170,13 @@ module op_sequencer
         sum01_q       <= 18'(config_q.blocks[0]) + 18'(config_q.blocks[1]);
         sum23_q       <= 18'(config_q.blocks[2]) + 18'(config_q.blocks[3]);
         rows_up_q     <= {1'b0, config_q.rows} + 33'(BlockChannels - 1);
-        want_beats_q  <= expected_block_beats(config_q.groups, Layout);
-        want_header_q <= (Layout == LayoutAwqMacro) ? '0 : row_block_header_beats(config_q.groups);
+        want_beats_q  <= config_q.segments ? 16'(config_q.groups * 16'(SegmentBeats))
+                                           : expected_block_beats(config_q.groups, Layout);
+        want_header_q <= (Layout == LayoutAwqMacro || config_q.segments)
+                         ? '0 : row_block_header_beats(config_q.groups);
         bad_kind_q    <= kind_q != 4'd1 || 32'(tokens_field_q) >= Tokens
                          || (config_q.top_k && tokens_field_q != '0)
+                         || (config_q.segments && Layout == LayoutAwqMacro)
                          || config_q.groups == '0 || config_q.groups > 16'(MaxGroups);
         bad_bias_q    <= 1'b0;
         if (config_q.has_bias) begin

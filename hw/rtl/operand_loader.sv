@@ -1,11 +1,11 @@
-/// Fetches the operands of an operation over the data port: bias of every port's rows, then the activations
-/// of each token.
+/// Fetches the operands of an operation over the data port: bias of every port's rows, then the
+/// activations of each token.
 ///
 /// The bias is one run in memory and is dealt out to the ports by their numbers of blocks. A
 /// token's activations are groups x 4 beats of codes and then a {scale, sum} for each group, two
-/// to a beat, padded to 4 beats; the padding is dropped. Commands go to the read master ahead of the
-/// data, so tokens follow each other without a gap. Writes leave 1 cycle after the beat; done_o is a
-/// pulse after the last one. No back-pressure: the buffers are always able to take a beat.
+/// to a beat, padded to 4 beats; the padding is dropped. Commands go to the read master ahead of
+/// the data, so tokens follow each other without a gap. Writes leave 1 cycle after the beat; done_o
+/// is a pulse after the last one. No back-pressure: the buffers are always able to take a beat.
 ///
 /// Cost of an operation: memory latency + beats + about 4 cycles a token.
 module operand_loader
@@ -56,7 +56,8 @@ module operand_loader
   output error_e                    error_code_o,
   output addr_t                     error_address_o
 );
-  localparam int unsigned BeatShift = (Layout == LayoutAwqMacro) ? 1 : 2;  // log2 beats of bias a block
+  // Binary logarithm of the beats of bias of a block.
+  localparam int unsigned BeatShift = (Layout == LayoutAwqMacro) ? 1 : 2;
 
   // -------------------------------------------------------------------------------- commands
   typedef enum logic [1:0] {
@@ -77,7 +78,8 @@ module operand_loader
 
   assign cmd_valid   = ask_q != AskNothing;
   assign cmd_address = (ask_q == AskBias) ? bias_i : token_address_q;
-  assign cmd_beats   = (ask_q == AskBias) ? 32'(total_blocks_i) << BeatShift : 32'(token_beats_q);
+  assign cmd_beats   = (ask_q == AskBias) ? 32'(total_blocks_i) << BeatShift
+                                          : 32'(token_beats_q);
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin

@@ -1,9 +1,9 @@
 /// Round-robin arbiter: merges NumIn valid/ready streams into one, fairly.
 ///
-/// Combinational: out_valid_o rises with the first input that is valid, and the input after the one served
-/// last is asked first, so a stream waits for at most NumIn - 1 words of the others. One word a
-/// cycle. An input that is valid must stay so until it is served. It does not register: put a
-/// `skid_buffer` behind it where the path is long.
+/// Combinational: valid_o rises with the first input that is valid, and the input after the one
+/// served last is asked first, so a stream waits for at most NumIn - 1 words of the others. One
+/// word a cycle. An input that is valid must stay so until it is served. It does not register: put
+/// a `skid_buffer` behind it where the path is long.
 module rr_arbiter #(
   parameter int unsigned NumIn = 4,
   parameter int unsigned Width = 32,

@@ -8,7 +8,7 @@
 /// will, since entries only get better: it is dropped before it moves anything.
 ///
 /// start_i clears the list and takes the shape; done_o is high when every block has been seen and
-/// the list is at rest, TopK + 6 cycles after the last result. Read: value and row of entry
+/// the list is at rest, TopK + 7 cycles after the last result. Read: value and row of entry
 /// read_index_i are at the output 2 cycles later; entries from count_o on mean nothing.
 module top_k
   import accel_pkg::*;
@@ -53,42 +53,59 @@ module top_k
   } entry_t;
 
   // ------------------------------------------------------------------------------------ input
-  logic [NumPorts-1:0][17:0]               block_q;
-  logic [NumPorts-1:0][15:0]               left_q;
-  logic [NumPorts-1:0][31+ChannelBits:0]   words;
-  logic [NumPorts-1:0]                     offered;
-  logic                                    picked;
-  logic [31+ChannelBits:0]                 word;
-  logic [1:0]                              port;
+  // A register in front of the arbiter: the ready of one stream must not wait for all four.
+  localparam int unsigned WordWidth = 1 + ChannelBits + 32;  // last, channel, value
+
+  logic [NumPorts-1:0]                offered, granted;
+  logic [NumPorts-1:0][WordWidth-1:0] words;
+  logic                               picked;
+  logic [WordWidth-1:0]               word;
+  logic [1:0]                         port;
+  logic [NumPorts-1:0][17:0]          block_q;
+  logic [NumPorts-1:0][15:0]          left_q;
+  logic [NumPorts-1:0]                seen_q;  // all blocks of the port
 
   for (genvar p = 0; p < NumPorts; p++) begin : g_input
-    assign words[p]   = {res_channel_i[p][ChannelBits-1:0], res_data_i[p]};
-    assign offered[p] = res_valid_i[p] && left_q[p] != '0;
+    logic block_ends;
+
+    skid_buffer #(
+      .Width(WordWidth)
+    ) i_skid (
+      .clk_i,
+      .rst_ni,
+      .flush_i(1'b0),
+      .valid_i(res_valid_i[p]),
+      .ready_o(res_ready_o[p]),
+      .data_i ({res_last_i[p], res_channel_i[p][ChannelBits-1:0], res_data_i[p]}),
+      .valid_o(offered[p]),
+      .ready_i(granted[p]),
+      .data_o (words[p])
+    );
+
+    assign block_ends = granted[p] && word[WordWidth-1];
 
     always_ff @(posedge clk_i) begin
       if (!rst_ni) begin
         left_q[p] <= '0;
-      end else if (start_i) begin
-        left_q[p] <= blocks_i[p];
-      end else if (res_valid_i[p] && res_ready_o[p] && res_last_i[p]) begin
-        left_q[p] <= left_q[p] - 16'd1;
+        seen_q[p] <= 1'b1;
+      end else begin
+        seen_q[p] <= left_q[p] == '0 && !start_i;
+        if (start_i)         left_q[p] <= blocks_i[p];
+        else if (block_ends) left_q[p] <= left_q[p] - 16'd1;
       end
-      if (start_i) begin
-        block_q[p] <= first_block_i[p];
-      end else if (res_valid_i[p] && res_ready_o[p] && res_last_i[p]) begin
-        block_q[p] <= block_q[p] + 18'd1;
-      end
+      if (start_i)         block_q[p] <= first_block_i[p];
+      else if (block_ends) block_q[p] <= block_q[p] + 18'd1;
     end
   end
 
   rr_arbiter #(
     .NumIn(NumPorts),
-    .Width(32 + ChannelBits)
+    .Width(WordWidth)
   ) i_arbiter (
     .clk_i,
     .rst_ni,
     .valid_i(offered),
-    .ready_o(res_ready_o),
+    .ready_o(granted),
     .data_i (words),
     .valid_o(picked),
     .ready_i(1'b1),
@@ -117,7 +134,7 @@ module top_k
     if (start_i) rows_q <= rows_i;
     if (picked) begin
       value_q <= word[31:0];
-      row_q   <= {block_q[port], word[31+ChannelBits:32]};
+      row_q   <= {block_q[port], word[32+:ChannelBits]};
     end
     if (value_valid_q) begin
       // Bits in the order of their numbers: negatives reversed below the positives.
@@ -179,7 +196,7 @@ module top_k
       if (picked)               drain_q <= DrainWidth'(DrainCycles);
       else if (drain_q != '0)   drain_q <= drain_q - 1'b1;
       if (cand_valid_q && count_q != 8'(TopK)) count_q <= count_q + 8'd1;
-      done_q <= left_q == '0 && drain_q == '0;
+      done_q <= seen_q == '1 && drain_q == '0;
     end
   end
 
