@@ -45,6 +45,8 @@ fn export_says_what_was_rounded() {
         assert!(run.out.contains(word), "{word} is not in {}", run.out);
     }
     assert_eq!(scratch.names(), ["demo.bin", "demo.bin.json"]);
+    scratch.run(&["import", "demo.bin", "--config", "demo", "-o", "back.ewn"]).succeeds();
+    scratch.run(&["inspect", "back.ewn", "--verify"]).succeeds();
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn a_round_trip_keeps_every_nibble() {
         assert_eq!((report.biases.rounded, report.norms.rounded), (0, 0));
 
         let back = sample.dir.path().join("back.ewn");
-        let bytes = import(&first, Description::open(&sample.path).unwrap(), &back, false).unwrap();
+        let bytes = import(&first, Description::from_packed(&file).unwrap(), &back, false).unwrap();
         assert_eq!(fs::metadata(&back).unwrap().len(), bytes);
         assert!(PackedFile::open(&back).unwrap().verify().unwrap().is_ok());
         assert_eq!(matrices(&back), matrices(&sample.path), "{embed:?}");
@@ -202,11 +202,12 @@ fn an_export_that_cannot_be_is_refused_by_name_and_leaves_nothing() {
 fn import_changed(change: impl FnOnce(&mut Vec<u8>)) -> Error {
     let sample = Sample::write(&kinds(TensorKind::F16, true));
     let path = sample.dir.path().join("a.bin");
-    export(&PackedFile::open(&sample.path).unwrap(), &path, false).unwrap();
+    let file = PackedFile::open(&sample.path).unwrap();
+    export(&file, &path, false).unwrap();
     let mut bytes = fs::read(&path).unwrap();
     change(&mut bytes);
     fs::write(&path, bytes).unwrap();
-    let description = Description::open(&sample.path).unwrap();
+    let description = Description::from_packed(&file).unwrap();
     let error = import(&path, description, &sample.dir.path().join("back.ewn"), false).unwrap_err();
     assert!(!sample.files().iter().any(|name| name.starts_with("back")), "{:?}", sample.files());
     error
@@ -237,13 +238,13 @@ fn an_import_of_something_else_is_refused_by_name() {
 fn the_directory_of_a_quantized_checkpoint_describes_a_model() {
     let dir = tempfile::tempdir().unwrap();
     edgewen_testing::write_checkpoint(&edgewen_testing::TinySpec::default(), dir.path());
-    let whole = Description::open(dir.path()).unwrap();
+    let whole = Description::from_dir(dir.path()).unwrap();
     let path = dir.path().join("config.json");
     let mut config: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     config["quantization_config"] = serde_json::json!({ "quant_method": "awq", "bits": 4 });
     fs::write(&path, config.to_string()).unwrap();
     fs::remove_file(dir.path().join("model.safetensors")).unwrap();
-    assert_eq!(Description::open(dir.path()).unwrap().config, whole.config);
+    assert_eq!(Description::from_dir(dir.path()).unwrap().config, whole.config);
     fs::remove_file(&path).unwrap();
-    assert!(matches!(Description::open(dir.path()), Err(Error::NoConfig { .. })));
+    assert!(matches!(Description::from_dir(dir.path()), Err(Error::NoConfig { .. })));
 }

@@ -54,9 +54,10 @@ pub struct ImportArgs {
     /// An AWQ_MACRO file.
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
-    /// Checkpoint directory or packed file of the same model.
+    /// Checkpoint directory or packed file of the same model, or the word
+    /// `demo`.
     #[arg(long, value_name = "MODEL", value_hint = ValueHint::AnyPath)]
-    pub config: PathBuf,
+    pub config: String,
     /// Packed file to write.
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: PathBuf,

@@ -26,14 +26,15 @@ pub struct Description {
 }
 
 impl Description {
-    /// From a packed file, or from the directory of a checkpoint. The directory needs no weights, and may be that of
-    /// an AWQ checkpoint: only its shape is read.
-    pub fn open(path: &Path) -> Result<Self> {
-        if !path.is_dir() {
-            let file = PackedFile::open(path)?;
-            let (config, generation) = (file.config().clone(), file.generation().clone());
-            return Ok(Self { config, generation, tokenizer: file.tokenizer_files()? });
-        }
+    /// From a packed file of the same model.
+    pub fn from_packed(file: &PackedFile) -> Result<Self> {
+        let (config, generation) = (file.config().clone(), file.generation().clone());
+        Ok(Self { config, generation, tokenizer: file.tokenizer_files()? })
+    }
+
+    /// From the directory of a checkpoint. It needs no weights, and may be that of an AWQ checkpoint: only the shape of
+    /// the model is read.
+    pub fn from_dir(path: &Path) -> Result<Self> {
         let config_path = path.join("config.json");
         if !config_path.exists() {
             return Err(Error::NoConfig { dir: path.to_owned() });
