@@ -40,7 +40,9 @@ def merge_equal_modules(text):
     def visit(name):
         if name in canonical:
             return canonical[name]
-        body = _CELL.sub(lambda cell: cell[1] + (visit(cell[2]) if cell[2] in modules else cell[2]) + cell[3], modules[name])
+        body = _CELL.sub(
+            lambda cell: cell[1] + (visit(cell[2]) if cell[2] in modules else cell[2]) + cell[3], modules[name]
+        )
         key = _contents(body.replace(f"module {name}\n", "module\n"))
         definition = name.split("$", 1)[0]
         if (definition, key) not in bodies:

@@ -25,6 +25,9 @@ REGISTERS = {"FDRE", "FDSE", "FDCE", "FDPE", "SRL16E", "SRLC32E"}
 MEMORIES = {"RAMB36E2", "RAMB18E2", "URAM288"}
 CLOCK_PINS = {"C", "CLK", "CLKARDCLK", "CLKBWRCLK", "WCLK"}
 
+# Pins that address the read port of a memory of LUTs.
+_ADDRESS = re.compile(r"ADDR|^(?:DP)?R?A\d*$")
+
 Path = namedtuple("Path", "levels ns start end cells")
 # Indices of bits and instances, and the numbers of the cells of one memory.
 _INDEX = re.compile(r"\[\d+\]|(?<=\.)\d+\b")
@@ -87,14 +90,18 @@ class Netlist:
             for input_pin, position, bit in inputs:
                 if input_pin in ("S", "DI") and position > index:
                     continue
-                chained = input_pin == "CI" and self.cells[self.driver[bit][0]]["type"] == kind if bit in self.driver else False
-                steps.append((bit, 0, CARRY_NEXT_NS) if chained else (bit, 1, CARRY_IN_NS))
+                along = input_pin == "CI" and self._drives(bit) == kind
+                steps.append((bit, 0, CARRY_NEXT_NS) if along else (bit, 1, CARRY_IN_NS))
             return steps
         if is_lut_ram(kind):
-            return [(bit, 1, LUT_RAM_NS + NET_NS) for input_pin, _, bit in inputs if "ADDR" in input_pin or re.fullmatch(r"D?P?R?A\d*", input_pin)]
+            return [(bit, 1, LUT_RAM_NS + NET_NS) for input_pin, _, bit in inputs if _ADDRESS.search(input_pin)]
         if kind == "DSP48E1":
             return [self._dsp_step(cell, input_pin, bit) for input_pin, _, bit in inputs]
         return [(bit, 0, MUX_NS if kind.startswith("MUXF") else 0.0) for _, _, bit in inputs]
+
+    def _drives(self, bit):
+        """The kind of cell that drives a bit; None for a port."""
+        return self.cells[self.driver[bit][0]]["type"] if bit in self.driver else None
 
     def _dsp_step(self, cell, pin, bit):
         levels = DSP_LEVELS.get(pin, 2)
