@@ -20,6 +20,9 @@ use crate::model::{Model, PortId};
 /// Clocks that [`Device::wait`] lets pass when nothing happens.
 const WAIT_LIMIT: u64 = 100_000;
 
+/// That limit right after a soft reset, which takes a few hundred and raises no interrupt; it doubles with every wait.
+const RESET_WAIT: u64 = 500;
+
 /// ERROR_PORT of the data port's writes.
 const WRITE_PORT: usize = 5;
 
@@ -64,6 +67,7 @@ pub struct RtlDevice {
     pl_mhz: f64,
     /// The descriptor RAM as software wrote it: says what may be written.
     ring: Vec<[u32; descriptor::WORDS]>,
+    wait_limit: u64,
     /// Fractions of a clock that the processor's time left over.
     clocks_due: f64,
     broken: Option<String>,
@@ -106,6 +110,7 @@ impl RtlDevice {
                 [0; descriptor::WORDS];
                 (registers::DESCRIPTOR_RAM_BYTES / descriptor::BYTES) as usize
             ],
+            wait_limit: WAIT_LIMIT,
             clocks_due: 0.0,
             broken: None,
             model,
@@ -147,6 +152,15 @@ impl RtlDevice {
         match fault.port {
             WRITE_PORT => self.write.add_fault(fault.after, fault.kind),
             port => self.reads[port].add_fault(fault.after, fault.kind),
+        }
+    }
+
+    /// The address of the burst that last made a fault, of a port as ERROR_PORT counts them.
+    #[must_use]
+    pub fn fault_address(&self, port: usize) -> Option<u64> {
+        match port {
+            WRITE_PORT => self.write.fault_address(),
+            port => self.reads[port].fault_address(),
         }
     }
 
@@ -256,6 +270,7 @@ impl Device for RtlDevice {
         if offset == registers::CONTROL.offset && registers::CONTROL_SOFT_RESET.is_set(value) {
             self.reads.iter_mut().for_each(ReadPort::soft_reset);
             self.write.soft_reset();
+            self.wait_limit = RESET_WAIT;
         }
         self.access(offset, Some(value)).map(|_| ())
     }
@@ -269,12 +284,13 @@ impl Device for RtlDevice {
     }
 
     fn wait(&mut self) -> edgewen_accel::Result<()> {
-        for _ in 0..WAIT_LIMIT {
+        for _ in 0..self.wait_limit {
             self.cycle().map_err(device_error)?;
             if self.model.get_at(self.irq) == 1 {
                 break;
             }
         }
+        self.wait_limit = WAIT_LIMIT.min(2 * self.wait_limit);
         Ok(())
     }
 

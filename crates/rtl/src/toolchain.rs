@@ -23,8 +23,6 @@ pub struct Toolchain {
     pub compiler: PathBuf,
     /// What the compiler says of itself.
     pub compiler_version: String,
-    /// What `-march=native` means to it here.
-    pub native: String,
 }
 
 impl Toolchain {
@@ -62,8 +60,7 @@ impl Toolchain {
         };
         let version = version(&verilator, &root)?;
         let (compiler, compiler_version) = compiler()?;
-        let native = native(&compiler);
-        Ok(Self { verilator, root, version, compiler, compiler_version, native })
+        Ok(Self { verilator, root, version, compiler, compiler_version })
     }
 }
 
@@ -96,15 +93,6 @@ fn compiler() -> Result<(PathBuf, String)> {
         }
     }
     Err(Error::NoCompiler(why))
-}
-
-/// The processor as the compiler sees it, so that a cache on a shared disk is not used by another kind.
-fn native(compiler: &Path) -> String {
-    let output =
-        Command::new(compiler).args(["-march=native", "-E", "-v", "-x", "c++", "/dev/null"]).output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stderr).into_owned()).unwrap_or_default();
-    let line = text.lines().find(|line| line.contains("cc1plus") || line.contains("target-cpu"));
-    line.unwrap_or_default().to_owned()
 }
 
 /// What a program prints.

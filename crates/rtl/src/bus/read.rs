@@ -29,6 +29,7 @@ pub(crate) struct ReadPort {
     held: Option<Address>,
     count: u64,
     faults: Faults,
+    fault_address: Option<u64>,
     /// The port answers nothing more until a soft reset.
     dead: bool,
     beats: u64,
@@ -94,6 +95,7 @@ impl ReadPort {
             held: None,
             count: 0,
             faults: Faults::default(),
+            fault_address: None,
             dead: false,
             beats: 0,
             max_outstanding: 0,
@@ -108,6 +110,11 @@ impl ReadPort {
     /// Most bursts that were outstanding at a time.
     pub fn max_outstanding(&self) -> usize {
         self.max_outstanding
+    }
+
+    /// The address of the burst that last made a fault.
+    pub fn fault_address(&self) -> Option<u64> {
+        self.fault_address
     }
 
     pub fn add_fault(&mut self, after: u64, kind: FaultKind) {
@@ -200,6 +207,7 @@ impl ReadPort {
         }
         let fault = self.faults.take(self.count);
         self.count += 1;
+        self.fault_address = fault.map(|_| address.address).or(self.fault_address);
         self.dead |= fault == Some(FaultKind::NoAnswer);
         let mut burst = fetch(&address, memory);
         burst.answered = !self.dead;

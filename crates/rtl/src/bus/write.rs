@@ -38,6 +38,7 @@ pub(crate) struct WritePort {
     held_beat: Option<Beat>,
     count: u64,
     faults: Faults,
+    fault_address: Option<u64>,
     dead: bool,
     taken: u64,
 }
@@ -113,6 +114,7 @@ impl WritePort {
             held_beat: None,
             count: 0,
             faults: Faults::default(),
+            fault_address: None,
             dead: false,
             taken: 0,
         }
@@ -121,6 +123,11 @@ impl WritePort {
     /// Beats taken so far.
     pub fn taken(&self) -> u64 {
         self.taken
+    }
+
+    /// The address of the burst that last made a fault.
+    pub fn fault_address(&self) -> Option<u64> {
+        self.fault_address
     }
 
     pub fn add_fault(&mut self, after: u64, kind: FaultKind) {
@@ -219,6 +226,7 @@ impl WritePort {
         }
         let fault = self.faults.take(self.count);
         self.count += 1;
+        self.fault_address = fault.map(|_| address.address).or(self.fault_address);
         self.dead |= fault == Some(FaultKind::NoAnswer);
         let error = match fault {
             Some(FaultKind::SlaveError { .. }) => Some(2),

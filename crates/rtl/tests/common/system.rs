@@ -1,5 +1,8 @@
 //! The whole accelerator under the forward pass: what the system tests share.
 
+// Every test program uses some of this.
+#![allow(dead_code)]
+
 use std::sync::Arc;
 
 use edgewen_accel::host::{Accelerator, HostOptions};
@@ -15,10 +18,10 @@ pub fn cpu(file: &Arc<PackedFile>) -> CpuBackend {
     CpuBackend::new(file.clone(), Compute::new(Isa::best(), 1), KvType::F16).unwrap()
 }
 
-/// Options with a small run-ahead buffer, so that it fills and empties often.
-pub fn options(timing: Option<u64>) -> RtlOptions {
+/// The board's memory, or with a seed random back-pressure.
+pub fn options(seed: Option<u64>) -> RtlOptions {
     let mut options = RtlOptions::default();
-    if let Some(seed) = timing {
+    if let Some(seed) = seed {
         options.timing = MemoryTiming::Random { seed, pl_mhz: 300.0 };
     }
     options
