@@ -7,6 +7,7 @@
 use std::hint::black_box;
 
 use edgewen_kernels::attention::attention;
+use edgewen_kernels::attention::int8::{add_scores, add_values, weigh};
 use edgewen_kernels::kv::{KvLayer, KvType};
 use edgewen_kernels::rms_norm::rms_norm;
 use edgewen_kernels::rope::{RopeTable, rope};
@@ -43,6 +44,7 @@ fn main() {
     elements(&compute, &noise, &mut out);
     rotation_and_cache(&compute, &noise);
     queries(&compute, &noise, &mut out);
+    steps_of_eight_bits(&compute, &noise, &mut out);
     matrices(&compute, &noise, &mut out);
 }
 
@@ -78,19 +80,48 @@ fn rotation_and_cache(compute: &Compute, noise: &[f32]) {
     }
 }
 
-/// Attention of one token: rows (query heads that share keys and values), positions.
+/// Attention of one token: rows (query heads that share keys and values), positions in whole blocks or groups.
 fn queries(compute: &Compute, noise: &[f32], out: &mut [f32]) {
-    for (name, kv_type) in [("attention_f16", KvType::F16), ("attention_int8", KvType::Int8)] {
+    let cases: [(_, _, &[usize], _); 2] = [
+        ("attention_f16", KvType::F16, &[1, 2, 3, 4, 6, 7, 8, 16, 28, 32], 32),
+        ("attention_int8", KvType::Int8, &[1, 2, 3, 4, 6, 7, 8], 64),
+    ];
+    for (name, kv_type, all_rows, step) in cases {
         let mut kv = KvLayer::new(kv_type, 1, HEAD_DIM);
-        kv.append(compute, noise, &noise[64..], HEAD_DIM, 192);
-        for rows in [1, 2, 3, 4, 5, 6, 7, 8, 16, 28, 32] {
-            for positions in [64, 128, 192] {
+        kv.append(compute, noise, &noise[64..], HEAD_DIM, 3 * step);
+        for &rows in all_rows {
+            for positions in [step, 2 * step, 3 * step] {
                 let width = rows * HEAD_DIM;
                 probe(name, &[rows, positions], || {
                     attention(compute, &kv, noise, width, rows, 1, positions - 1, &mut out[..width]);
                 });
             }
         }
+    }
+}
+
+/// What is left to the processor where the arrays multiply with keys and values: the softmax of one head over so many
+/// positions, and both products of so many heads with the last group of positions.
+fn steps_of_eight_bits(compute: &Compute, noise: &[f32], out: &mut [f32]) {
+    let mut kv = KvLayer::new(KvType::Int8, 1, HEAD_DIM);
+    (0..8).for_each(|_| kv.append(compute, noise, &noise[64..], HEAD_DIM, 128));
+    let cache = kv.int8().expect("a cache of eight bits");
+    let mut weights = Activations::new();
+    for positions in [256, 512, 1024] {
+        let mut sum = [0.0];
+        probe("weigh", &[positions], || {
+            weigh(compute.isa, cache, 0, positions, &mut out[..positions], &mut weights, &mut sum);
+        });
+    }
+    for rows in [2, 4, 7] {
+        let mut queries = Activations::new();
+        queries.quantize(compute, &noise[..rows * HEAD_DIM], rows, HEAD_DIM, GroupSize::G64);
+        probe("add_scores", &[rows], || {
+            add_scores(compute.isa, cache, 0, 0..1, &queries, &mut out[..rows * 64], 64);
+        });
+        probe("add_values", &[rows], || {
+            add_values(compute.isa, cache, 0, 0..1, &queries, &mut out[..rows * HEAD_DIM]);
+        });
     }
 }
 

@@ -149,11 +149,17 @@ impl Kernel for &mut Quantize<'_> {
 #[inline(always)]
 fn quantize_group<S: Simd>(simd: S, x: &[f32], q: &mut [i8]) -> (f32, i32) {
     let (whole, rest) = x.as_chunks::<LANES>();
-    let mut max = simd.abs(simd.load_partial(rest, 0.0));
-    for x in whole {
-        max = simd.max(simd.abs(simd.load(x)), max);
+    // Two maxima, so that one need not wait for the other; neither is ever NaN.
+    let mut max = [simd.splat(0.0); 2];
+    for x in whole.chunks(2) {
+        for (max, x) in max.iter_mut().zip(x) {
+            *max = simd.max(simd.abs(simd.load(x)), *max);
+        }
     }
-    let absmax = simd.reduce_max(simd.max(max, simd.splat(0.0)));
+    if !rest.is_empty() {
+        max[0] = simd.max(simd.abs(simd.load_partial(rest, 0.0)), max[0]);
+    }
+    let absmax = simd.reduce_max(simd.max(max[0], max[1]));
     let reciprocal = 127.0 / absmax;
     if !reciprocal.is_finite() {
         q.fill(0);
@@ -161,7 +167,7 @@ fn quantize_group<S: Simd>(simd: S, x: &[f32], q: &mut [i8]) -> (f32, i32) {
     }
     let r = simd.splat(reciprocal);
     // Only a NaN is changed by the bounds: |x r| is at most 127 and a rounding.
-    let code = |x: S::F| simd.max(simd.min(simd.mul(x, r), simd.splat(127.0)), simd.splat(-127.0));
+    let code = |x: S::F| simd.bound(simd.mul(x, r), -127.0, 127.0);
     let mut chunks = q.as_chunks_mut::<LANES>().0.iter_mut();
     for (x, q) in whole.iter().zip(&mut chunks) {
         simd.store_i8(code(simd.load(x)), q);
@@ -172,6 +178,5 @@ fn quantize_group<S: Simd>(simd: S, x: &[f32], q: &mut [i8]) -> (f32, i32) {
         simd.store_i8(code(simd.load_partial(rest, 0.0)), q);
     }
     chunks.for_each(|q| q.fill(0));
-    let sum = q.iter().map(|&q| i32::from(q)).sum();
-    (absmax / 127.0, sum)
+    (absmax / 127.0, simd.sum_i8(q.as_chunks::<LANES>().0))
 }

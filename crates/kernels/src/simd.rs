@@ -109,7 +109,19 @@ pub(crate) trait Simd: Copy {
         lanes[0]
     }
 
-    /// The greatest lane.
+    /// `max(min(a, high), low)` of a result of arithmetic: what is not a number becomes `high`.
+    #[inline(always)]
+    fn bound(self, a: Self::F, low: f32, high: f32) -> Self::F {
+        self.max(self.min(a, self.splat(high)), self.splat(low))
+    }
+
+    /// The sum of eight-bit numbers.
+    #[inline(always)]
+    fn sum_i8(self, x: &[[i8; LANES]]) -> i32 {
+        x.as_flattened().iter().map(|&x| i32::from(x)).sum()
+    }
+
+    /// The greatest lane; those that are not numbers do not count.
     #[inline(always)]
     fn reduce_max(self, v: Self::F) -> f32 {
         let mut max = f32::NEG_INFINITY;

@@ -159,4 +159,32 @@ impl Simd for Neon {
             vreinterpretq_f32_u32(vaddq_u32(vreinterpretq_u32_f32(a[i]), n))
         })
     }
+
+    // A result of arithmetic is never a signaling NaN, the only case in which these instructions give something else.
+    #[inline(always)]
+    fn bound(self, a: Self::F, low: f32, high: f32) -> Self::F {
+        neon!({
+            let (low, high) = (vdupq_n_f32(low), vdupq_n_f32(high));
+            a.map(|a| vmaxnmq_f32(vminnmq_f32(a, high), low))
+        })
+    }
+
+    #[inline(always)]
+    fn sum_i8(self, x: &[[i8; LANES]]) -> i32 {
+        neon!({
+            let mut sum = vdupq_n_s32(0);
+            for x in x {
+                sum = vpadalq_s16(sum, vpaddlq_s8(vld1q_s8(x.as_ptr())));
+            }
+            vaddvq_s32(sum)
+        })
+    }
+
+    #[inline(always)]
+    fn reduce_max(self, v: Self::F) -> f32 {
+        // What is not a number loses against infinity here; the rest is free of it, and the sign of a zero is
+        // nothing that a maximum is used for.
+        let [a, b, c, d] = self.max(v, self.splat(f32::NEG_INFINITY));
+        neon!(vmaxvq_f32(vmaxq_f32(vmaxq_f32(a, b), vmaxq_f32(c, d))))
+    }
 }
