@@ -33,11 +33,9 @@ module dot_chain
     end
   end
 
-  // Unpacked, one for each DSP, since a packed array would be one very wide word to a simulator.
-  logic signed [SumWidth-1:0] sum_q [TileInputs];
-
   for (genvar i = 0; i < TileInputs; i++) begin : g_link
-    logic signed [32:0] product_d, product_q;
+    logic signed [32:0]         product_d, product_q;
+    logic signed [SumWidth-1:0] above, sum_q;
 
     mul_pair u_mul_pair (
       .weight0_i   (weight_q[i][0]),
@@ -46,24 +44,23 @@ module dot_chain
       .product_o   (product_d)
     );
 
-    always_ff @(posedge clk_i) begin
-      if (en_i) product_q <= product_d;
+    if (i == 0) begin : g_first
+      assign above = '0;
+    end else begin : g_next
+      assign above = g_link[i-1].sum_q;
     end
 
-    if (i == 0) begin : g_first
-      always_ff @(posedge clk_i) begin
-        if (en_i) sum_q[i] <= SumWidth'(product_q);
-      end
-    end else begin : g_next
-      always_ff @(posedge clk_i) begin
-        if (en_i) sum_q[i] <= sum_q[i-1] + SumWidth'(product_q);
+    always_ff @(posedge clk_i) begin
+      if (en_i) begin
+        product_q <= product_d;
+        sum_q     <= above + SumWidth'(product_q);
       end
     end
   end
 
-  assign sum_o = sum_q[TileInputs-1][37:0];
+  assign sum_o = g_link[TileInputs-1].sum_q[37:0];
 
   logic unused;
-  assign unused = ^sum_q[TileInputs-1][SumWidth-1:38];
+  assign unused = ^g_link[TileInputs-1].sum_q[SumWidth-1:38];
 
 endmodule

@@ -4,7 +4,9 @@
 ///
 /// Latency 2 cycles (`Latency`: leading zeros, shift), throughput one a cycle, no back-pressure. The lowest 13 bits of
 /// the result are zero.
-module f16_to_f32 #(
+module f16_to_f32
+  import float_pkg::*;
+#(
   localparam int unsigned Latency = 2
 ) (
   input  logic        clk_i,
@@ -19,16 +21,11 @@ module f16_to_f32 #(
 );
 
   logic [Latency:1] valid_q;
-  logic [3:0]       zeros, zeros1_q;
+  logic [3:0]       zeros1_q;
   logic [15:0]      half1_q;
   logic [9:0]       normal;
   logic [7:0]       bias, bias1_q;  // between the two exponents, for an exponent field of 0
   logic [31:0]      result2_q;
-
-  leading_zeros #(.Width(10)) u_leading_zeros (
-    .data_i (half_i[9:0]),
-    .count_o(zeros)
-  );
 
   assign bias = sixteenth_i ? 8'd108 : 8'd112;
 
@@ -43,7 +40,7 @@ module f16_to_f32 #(
   always_ff @(posedge clk_i) begin
     if (valid_i) begin
       half1_q  <= half_i;
-      zeros1_q <= zeros;
+      zeros1_q <= 4'(leading_zeros({half_i[9:0], 1'b1, 21'd0}));
       bias1_q  <= bias;
     end
     if (valid_q[1]) begin
@@ -53,7 +50,7 @@ module f16_to_f32 #(
           else                   result2_q <= {half1_q[15], bias1_q - 8'(zeros1_q), normal, 13'd0};
         end
         5'd31: begin
-          if (half1_q[9:0] != '0) result2_q <= 32'h7FC0_0000;
+          if (half1_q[9:0] != '0) result2_q <= CanonicalNan;
           else                    result2_q <= {half1_q[15], 8'hFF, 23'd0};
         end
         default: result2_q <= {half1_q[15], bias1_q + 8'(half1_q[14:10]), half1_q[9:0], 13'd0};

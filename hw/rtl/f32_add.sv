@@ -12,7 +12,9 @@
 /// exponents differ by 2 or more, a difference loses at most one leading place, so what was shifted out stays below the
 /// half; if they differ by less, nothing was shifted out. A subnormal sum is exact, as all operands are multiples of its
 /// last place.
-module f32_add #(
+module f32_add
+  import float_pkg::*;
+#(
   parameter int unsigned TagWidth = 1,
   localparam int unsigned Latency = 7
 ) (
@@ -29,52 +31,75 @@ module f32_add #(
   output logic [TagWidth-1:0] tag_o
 );
 
-  logic [Latency:1] valid_q;
+  // What accompanies a significand.
+  typedef struct packed {
+    logic [TagWidth-1:0] tag;
+    logic                sign;
+    logic                subtract;
+    logic                nan;
+    logic                inf;
+  } side_t;
+
+  // The exponent of a subnormal number counts as 1.
+  function automatic logic [7:0] exponent(logic [7:0] field);
+    return {field[7:1], field[0] | ~|field};
+  endfunction
+
+  // y moves down to x's exponent; the lowest bit says whether something fell off.
+  function automatic logic [26:0] align(logic [23:0] y, logic [4:0] distance);
+    logic [25:0] wide;
+    wide = {y, 2'd0};
+    return {wide >> distance, |(wide & ~(26'h3FF_FFFF << distance))};
+  endfunction
+
+  // Rounding up may carry into the exponent, which is just what makes the next binade, or infinity, of it.
+  function automatic logic [31:0] pack(logic [27:0] normal, logic [7:0] exp, logic sign,
+                                       logic nan, logic inf);
+    logic [7:0] field;
+    logic       up;
+    field = normal[27] ? exp : 8'd0;
+    up    = normal[3] && (normal[4] || |normal[2:0]);
+    if (nan)           return CanonicalNan;
+    if (inf || &field) return {sign, 8'hFF, 23'd0};
+    return {sign, {field, normal[26:4]} + 31'(up)};
+  endfunction
+
+  logic [Latency:1]    valid_q;
+  side_t               side2_q, side3_q, side4_q, side5_q, side6_q;
+  // 1.
+  logic [31:0]         a1_q, b1_q;
+  logic                swap1_q;
+  logic [7:0]          a_over_b1_q, b_over_a1_q;
+  logic [TagWidth-1:0] tag1_q;
+  // 2. x has the larger magnitude.
+  logic [31:0]         x;
+  logic [30:0]         y;
+  logic [7:0]          distance;
+  logic                a_max, b_max;
+  logic [23:0]         x_sig2_q, y_sig2_q;
+  logic [7:0]          exp2_q;
+  logic [4:0]          distance2_q;
+  // 3.
+  logic [26:0]         x3_q, y3_q;
+  logic [7:0]          exp3_q;
+  // 4. The top bit of the sum stands for exponent + 1. Stage 6 must not shift further than to exponent 1: a mark in that
+  // place ends the count of the zeros.
+  logic [27:0]         sum4_q, mark4_q;
+  logic [7:0]          exp4_q;
+  // 5.
+  logic [4:0]          zeros5_q;
+  logic [27:0]         sum5_q;
+  logic [7:0]          exp5_q;
+  // 6, 7.
+  logic [27:0]         normal6_q;
+  logic [7:0]          exp6_q;
+  logic [31:0]         result7_q;
+  logic [TagWidth-1:0] tag7_q;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) valid_q <= '0;
     else         valid_q <= {valid_q[Latency-1:1], valid_i};
   end
-
-  logic [TagWidth-1:0] tag_q [1:Latency];
-
-  always_ff @(posedge clk_i) begin
-    if (valid_i) tag_q[1] <= tag_i;
-  end
-  for (genvar s = 2; s <= Latency; s++) begin : g_tag
-    always_ff @(posedge clk_i) begin
-      if (valid_q[s-1]) tag_q[s] <= tag_q[s-1];
-    end
-  end
-
-  // Stage 1: which magnitude is larger, and how far the exponents lie apart. That of a subnormal number counts as 1.
-  logic [7:0]  a_exp, b_exp;
-  logic [31:0] a1_q, b1_q;
-  logic        swap1_q;
-  logic [7:0]  a_over_b1_q, b_over_a1_q;
-
-  assign a_exp = {a_i[30:24], a_i[23] | ~|a_i[30:23]};
-  assign b_exp = {b_i[30:24], b_i[23] | ~|b_i[30:23]};
-
-  always_ff @(posedge clk_i) begin
-    if (valid_i) begin
-      a1_q        <= a_i;
-      b1_q        <= b_i;
-      swap1_q     <= a_i[30:0] < b_i[30:0];
-      a_over_b1_q <= a_exp - b_exp;
-      b_over_a1_q <= b_exp - a_exp;
-    end
-  end
-
-  // Stage 2: the larger becomes x, the smaller y.
-  logic [31:0] x;
-  logic [30:0] y;
-  logic [7:0]  distance;
-  logic [23:0] x_sig2_q, y_sig2_q;
-  logic [7:0]  exp2_q;
-  logic [4:0]  distance2_q;
-  logic        sign2_q, subtract2_q, nan2_q, inf2_q;
-  logic        a_max, b_max;
 
   assign x        = swap1_q ? b1_q : a1_q;
   assign y        = swap1_q ? a1_q[30:0] : b1_q[30:0];
@@ -82,116 +107,64 @@ module f32_add #(
   assign a_max    = &a1_q[30:23];
   assign b_max    = &b1_q[30:23];
 
+  // The outer condition follows from the others; it spares a simulator the stages of an idle unit.
   always_ff @(posedge clk_i) begin
-    if (valid_q[1]) begin
-      x_sig2_q    <= {|x[30:23], x[22:0]};
-      y_sig2_q    <= {|y[30:23], y[22:0]};
-      exp2_q      <= {x[30:24], x[23] | ~|x[30:23]};
-      distance2_q <= |distance[7:5] ? 5'd31 : distance[4:0];
-      sign2_q     <= x[31];
-      subtract2_q <= a1_q[31] ^ b1_q[31];
-      nan2_q      <= (a_max && |a1_q[22:0]) || (b_max && |b1_q[22:0])
-                     || (a_max && b_max && (a1_q[31] ^ b1_q[31]));
-      inf2_q      <= a_max || b_max;
-    end
-  end
-
-  // Stage 3: y moves down to x's exponent; the lowest bit says whether something fell off.
-  logic [25:0] y_wide;
-  logic [26:0] x3_q, y3_q;
-  logic [7:0]  exp3_q;
-  logic        sign3_q, subtract3_q, nan3_q, inf3_q;
-
-  assign y_wide = {y_sig2_q, 2'd0};
-
-  always_ff @(posedge clk_i) begin
-    if (valid_q[2]) begin
-      x3_q        <= {x_sig2_q, 3'd0};
-      y3_q        <= {y_wide >> distance2_q, |(y_wide & ~(26'h3FF_FFFF << distance2_q))};
-      exp3_q      <= exp2_q;
-      sign3_q     <= sign2_q;
-      subtract3_q <= subtract2_q;
-      nan3_q      <= nan2_q;
-      inf3_q      <= inf2_q;
-    end
-  end
-
-  // Stage 4: the sum, never negative since x is the larger. Its top bit stands for exponent + 1. Stage 6 must not shift
-  // further than to exponent 1: a mark in that place ends the count of the zeros.
-  logic [27:0] sum4_q, mark4_q;
-  logic [7:0]  exp4_q;
-  logic        sign4_q, subtract4_q, nan4_q, inf4_q;
-
-  always_ff @(posedge clk_i) begin
-    if (valid_q[3]) begin
-      sum4_q      <= {1'b0, x3_q} + ({1'b0, y3_q} ^ {28{subtract3_q}}) + 28'(subtract3_q);
-      mark4_q     <= |exp3_q[7:5] ? '0 : 28'h800_0000 >> exp3_q[4:0];
-      exp4_q      <= exp3_q;
-      sign4_q     <= sign3_q;
-      subtract4_q <= subtract3_q;
-      nan4_q      <= nan3_q;
-      inf4_q      <= inf3_q;
-    end
-  end
-
-  // Stage 5: places that the sum has to move.
-  logic [4:0]  zeros, zeros5_q;
-  logic [27:0] sum5_q;
-  logic [7:0]  exp5_q;
-  logic        sign5_q, subtract5_q, nan5_q, inf5_q;
-
-  leading_zeros #(.Width(28)) u_leading_zeros (
-    .data_i (sum4_q | mark4_q),
-    .count_o(zeros)
-  );
-
-  always_ff @(posedge clk_i) begin
-    if (valid_q[4]) begin
-      zeros5_q    <= zeros;
-      sum5_q      <= sum4_q;
-      exp5_q      <= exp4_q;
-      sign5_q     <= sign4_q;
-      subtract5_q <= subtract4_q;
-      nan5_q      <= nan4_q;
-      inf5_q      <= inf4_q;
-    end
-  end
-
-  // Stage 6: the one moves to the top. A zero that a subtraction left is positive.
-  logic [27:0] normal6_q;
-  logic [7:0]  field6_q;
-  logic        sign6_q, nan6_q, inf6_q;
-
-  always_ff @(posedge clk_i) begin
-    if (valid_q[5]) begin
-      normal6_q <= sum5_q << zeros5_q;
-      field6_q  <= exp5_q + 8'd1 - {3'd0, zeros5_q};
-      sign6_q   <= sign5_q && !(subtract5_q && sum5_q == '0);
-      nan6_q    <= nan5_q;
-      inf6_q    <= inf5_q;
-    end
-  end
-
-  // Stage 7: rounding up may carry into the exponent, which is just what makes the next binade, or infinity, of it.
-  logic [7:0]  field;
-  logic        up;
-  logic [30:0] rounded;
-  logic [31:0] result7_q;
-
-  assign field   = normal6_q[27] ? field6_q : 8'd0;
-  assign up      = normal6_q[3] && (normal6_q[4] || |normal6_q[2:0]);
-  assign rounded = {field, normal6_q[26:4]} + 31'(up);
-
-  always_ff @(posedge clk_i) begin
-    if (valid_q[6]) begin
-      if (nan6_q)                result7_q <= 32'h7FC0_0000;
-      else if (inf6_q || &field) result7_q <= {sign6_q, 8'hFF, 23'd0};
-      else                       result7_q <= {sign6_q, rounded};
+    if (valid_i || |valid_q) begin
+      if (valid_i) begin
+        a1_q        <= a_i;
+        b1_q        <= b_i;
+        swap1_q     <= a_i[30:0] < b_i[30:0];
+        a_over_b1_q <= exponent(a_i[30:23]) - exponent(b_i[30:23]);
+        b_over_a1_q <= exponent(b_i[30:23]) - exponent(a_i[30:23]);
+        tag1_q      <= tag_i;
+      end
+      if (valid_q[1]) begin
+        x_sig2_q    <= {|x[30:23], x[22:0]};
+        y_sig2_q    <= {|y[30:23], y[22:0]};
+        exp2_q      <= exponent(x[30:23]);
+        distance2_q <= |distance[7:5] ? 5'd31 : distance[4:0];
+        side2_q     <= '{tag: tag1_q, sign: x[31], subtract: a1_q[31] ^ b1_q[31],
+                         nan: (a_max && |a1_q[22:0]) || (b_max && |b1_q[22:0])
+                              || (a_max && b_max && (a1_q[31] ^ b1_q[31])),
+                         inf: a_max || b_max};
+      end
+      if (valid_q[2]) begin
+        x3_q    <= {x_sig2_q, 3'd0};
+        y3_q    <= align(y_sig2_q, distance2_q);
+        exp3_q  <= exp2_q;
+        side3_q <= side2_q;
+      end
+      if (valid_q[3]) begin
+        sum4_q  <= {1'b0, x3_q} + ({1'b0, y3_q} ^ {28{side3_q.subtract}}) + 28'(side3_q.subtract);
+        mark4_q <= |exp3_q[7:5] ? '0 : 28'h800_0000 >> exp3_q[4:0];
+        exp4_q  <= exp3_q;
+        side4_q <= side3_q;
+      end
+      if (valid_q[4]) begin
+        zeros5_q <= 5'(leading_zeros({sum4_q | mark4_q, 4'h8}));
+        sum5_q   <= sum4_q;
+        exp5_q   <= exp4_q;
+        side5_q  <= side4_q;
+      end
+      if (valid_q[5]) begin
+        normal6_q <= sum5_q << zeros5_q;
+        exp6_q    <= exp5_q + 8'd1 - {3'd0, zeros5_q};
+        side6_q   <= side5_q;
+        // A zero that a subtraction left is positive.
+        side6_q.sign <= side5_q.sign && !(side5_q.subtract && sum5_q == '0);
+      end
+      if (valid_q[6]) begin
+        result7_q <= pack(normal6_q, exp6_q, side6_q.sign, side6_q.nan, side6_q.inf);
+        tag7_q    <= side6_q.tag;
+      end
     end
   end
 
   assign valid_o  = valid_q[Latency];
   assign result_o = result7_q;
-  assign tag_o    = tag_q[Latency];
+  assign tag_o    = tag7_q;
+
+  logic unused;
+  assign unused = side6_q.subtract;
 
 endmodule

@@ -1,5 +1,6 @@
 accel_pkg.sv
 accel_regs_pkg.sv
+float_pkg.sv
 sync_fifo.sv
 skid_buffer.sv
 rr_arbiter.sv
@@ -14,7 +15,6 @@ stream_front.sv
 mul_pair.sv
 dot_chain.sv
 pe_array.sv
-leading_zeros.sv
 f32_mul.sv
 f32_add.sv
 int_to_f32.sv
@@ -33,6 +33,7 @@ op_sequencer.sv
 operand_loader.sv
 axi_write_master.sv
 result_writer.sv
+data_port.sv
 top_k.sv
 error_latch.sv
 reset_control.sv
