@@ -5,7 +5,7 @@
 ///   p   = f32(D) * m                             rounded
 ///   acc = acc + p                                rounded; the first group is added to +0.0
 ///
-/// One slot a cycle: a channel of a token. Latency 29 cycles from the slot to the accumulator, of which the loop through
+/// One slot a cycle: a channel of a token. Latency 26 cycles from the slot to the accumulator, of which the loop through
 /// the accumulator takes 9: a caller must leave as many cycles between two slots of the same accumulator. There are 2
 /// banks x 2 tokens x 16 channels of accumulators. They can be read at any time through `read_address_i` (same cycle).
 module scale_lane (
