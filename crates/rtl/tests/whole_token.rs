@@ -4,7 +4,7 @@ mod common;
 #[path = "common/system.rs"]
 mod system;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use edgewen_accel::host::HostOptions;
@@ -15,7 +15,7 @@ use edgewen_model::packed::PackedFile;
 use edgewen_testing::conformance::conformance;
 use edgewen_testing::rtn::{Head, pack};
 use edgewen_testing::{TinySpec, fixture, shared, tiny_checkpoint};
-use system::{accelerator, cpu, generate, generate_top, options};
+use system::{accelerator, cpu, generate, generate_top, half_billion, options, packed};
 
 /// Prompt and tokens of the model are those of the CPU, and so is every logit.
 fn assert_same_tokens(path: &Path, timing: Option<u64>, prompt: usize, count: usize) {
@@ -33,13 +33,6 @@ fn assert_same_tokens(path: &Path, timing: Option<u64>, prompt: usize, count: us
         expected,
         "the list of the head is that of the CPU"
     );
-}
-
-fn packed(spec: &TinySpec, head: Head) -> (tempfile::TempDir, PathBuf) {
-    let folder = tiny_checkpoint(spec);
-    let path = folder.path().join("model.ewn");
-    pack(&Checkpoint::open(folder.path()).unwrap(), GroupSize::G64, head, &path);
-    (folder, path)
 }
 
 #[test]
@@ -68,17 +61,8 @@ fn trained_models_generate_the_tokens_of_the_cpu() {
 
 #[test]
 fn layers_of_the_half_billion_model_have_the_bits_of_the_cpu() {
-    // Two layers of Qwen2.5-0.5B with the vocabulary cut; the example `standin` runs all of it.
-    let spec = TinySpec {
-        hidden: 896,
-        intermediate: 4864,
-        layers: 2,
-        heads: 14,
-        kv_heads: 2,
-        vocab: 4096,
-        ..TinySpec::default()
-    };
-    let (_folder, path) = packed(&spec, Head::Bits(WeightBits::Four));
+    // Two layers and a part of the vocabulary; the example `standin` runs all of it.
+    let (_folder, path) = half_billion(2);
     let file = Arc::new(PackedFile::open(&path).unwrap());
     let Some(mut rtl) = accelerator(&file, &options(None), HostOptions::default()) else { return };
     let mut cpu = cpu(&file);
@@ -111,5 +95,18 @@ fn conforms() {
     let make = || accelerator(&file, &options(None), HostOptions::default());
     if make().is_some() {
         conformance(&|| Box::new(make().expect("the tools are there")) as Box<dyn Backend>);
+    }
+}
+
+#[test]
+fn a_model_of_other_groups_is_refused_by_name() {
+    let folder = tiny_checkpoint(&TinySpec { hidden: 128, ..TinySpec::default() });
+    let path = folder.path().join("model.ewn");
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    let file = Arc::new(pack(&checkpoint, GroupSize::G128, Head::Bits(WeightBits::Four), &path));
+    let refused = system::try_accelerator(&file, &options(None), HostOptions::default());
+    if let Some(refused) = refused {
+        let error = refused.err().expect("groups of 128 are refused").to_string();
+        assert!(error.contains("layers.0."), "{error}");
     }
 }

@@ -3,6 +3,7 @@
 // Every test program uses some of this.
 #![allow(dead_code)]
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use edgewen_accel::host::{Accelerator, HostOptions};
@@ -10,8 +11,12 @@ use edgewen_accel::image::{Layout, ModelImage};
 use edgewen_engine::{Backend, Batch, CpuBackend, Forward, Logits};
 use edgewen_kernels::kv::KvType;
 use edgewen_kernels::{Compute, Isa};
+use edgewen_layout::{GroupSize, WeightBits};
+use edgewen_model::Checkpoint;
 use edgewen_model::packed::PackedFile;
 use edgewen_rtl::{MemoryTiming, RtlDevice, RtlOptions};
+use edgewen_testing::rtn::{Head, pack};
+use edgewen_testing::{TinySpec, tiny_checkpoint};
 
 /// The CPU's own backend, which says what is right.
 pub fn cpu(file: &Arc<PackedFile>) -> CpuBackend {
@@ -33,7 +38,19 @@ pub fn accelerator(
     options: &RtlOptions,
     host: HostOptions,
 ) -> Option<Accelerator<RtlDevice>> {
-    let image = Arc::new(ModelImage::new(file.clone(), Layout::RowBlocks).unwrap());
+    Some(try_accelerator(file, options, host)?.unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// [`accelerator`] for a model that may be refused.
+pub fn try_accelerator(
+    file: &Arc<PackedFile>,
+    options: &RtlOptions,
+    host: HostOptions,
+) -> Option<edgewen_accel::Result<Accelerator<RtlDevice>>> {
+    let image = match ModelImage::new(file.clone(), Layout::RowBlocks) {
+        Ok(image) => Arc::new(image),
+        Err(error) => return Some(Err(error)),
+    };
     let device = match RtlDevice::new(image.clone(), options) {
         Ok(device) => device,
         Err(error) if error.is_missing_tool() && std::env::var("CI").as_deref() != Ok("true") => {
@@ -42,7 +59,29 @@ pub fn accelerator(
         }
         Err(error) => panic!("{error}"),
     };
-    Some(Accelerator::new(device, &image, cpu(file), host).unwrap_or_else(|error| panic!("{error}")))
+    Some(Accelerator::new(device, &image, cpu(file), host))
+}
+
+/// A random checkpoint, packed; it vanishes with the folder.
+pub fn packed(spec: &TinySpec, head: Head) -> (tempfile::TempDir, PathBuf) {
+    let folder = tiny_checkpoint(spec);
+    let path = folder.path().join("model.ewn");
+    pack(&Checkpoint::open(folder.path()).unwrap(), GroupSize::G64, head, &path);
+    (folder, path)
+}
+
+/// So many layers of the shape of Qwen2.5-0.5B, with a part of its vocabulary and random weights.
+pub fn half_billion(layers: usize) -> (tempfile::TempDir, PathBuf) {
+    let spec = TinySpec {
+        hidden: 896,
+        intermediate: 4864,
+        layers,
+        heads: 14,
+        kv_heads: 2,
+        vocab: 4096,
+        ..TinySpec::default()
+    };
+    packed(&spec, Head::Bits(WeightBits::Four))
 }
 
 /// What a generation computes: the tokens, and the logits before each as bits.
