@@ -92,6 +92,14 @@ module accel_top
   logic [NumPorts-1:0][31:0] cmd_beats;
   logic                      take;
   logic [4:0]                port_beat, port_stall, port_outstanding;
+  logic [NumPorts-1:0]                 ar_valid, ar_ready, r_valid, r_ready, r_last;
+  addr_t [NumPorts-1:0]                ar_address;
+  logic [NumPorts-1:0][7:0]            ar_len;
+  beat_t [NumPorts-1:0]                r_data;
+  logic [NumPorts-1:0][1:0]            r_resp;
+  logic [NumPorts-1:0]                 fifo_valid, fifo_ready;
+  beat_t [NumPorts-1:0]                fifo_data;
+  logic [NumPorts-1:0][LevelWidth-1:0] fifo_level;
 
   accel_control #(
     .Tokens     (Tokens),
@@ -154,15 +162,6 @@ module accel_top
   );
 
   // ------------------------------------------------------------------------------ weight ports
-  logic [NumPorts-1:0]                 ar_valid, ar_ready, r_valid, r_ready, r_last;
-  addr_t [NumPorts-1:0]                ar_address;
-  logic [NumPorts-1:0][7:0]            ar_len;
-  beat_t [NumPorts-1:0]                r_data;
-  logic [NumPorts-1:0][1:0]            r_resp;
-  logic [NumPorts-1:0]                 fifo_valid, fifo_ready;
-  beat_t [NumPorts-1:0]                fifo_data;
-  logic [NumPorts-1:0][LevelWidth-1:0] fifo_level;
-
   assign ar_ready = {m_axi_w3_arready, m_axi_w2_arready, m_axi_w1_arready, m_axi_w0_arready};
   assign r_valid = {m_axi_w3_rvalid, m_axi_w2_rvalid, m_axi_w1_rvalid, m_axi_w0_rvalid};
   assign r_last = {m_axi_w3_rlast, m_axi_w2_rlast, m_axi_w1_rlast, m_axi_w0_rlast};
