@@ -11,8 +11,9 @@ const RESULTS: u64 = 0x6100_0000;
 const PIPELINE: u64 = 48;
 /// From an accumulator to the writer's buffer.
 const DRAIN: u64 = 16;
-/// Clocks of the writer for a burst besides its beats.
-const BURST: u64 = 6;
+/// Clocks of the writer for a burst besides its beats, and for a chunk.
+const BURST: u64 = 3;
+const CHUNK: u64 = 2;
 /// Beats that wait in the write master.
 const BUFFER_BEATS: u64 = 64;
 
@@ -204,6 +205,7 @@ impl Results {
             if self.bursts.is_empty() {
                 self.ports[self.turn].chunks.pop_front();
                 self.turn = (self.turn + 1) % WEIGHT_PORTS;
+                self.writer_free += CHUNK;
             }
             return;
         }
