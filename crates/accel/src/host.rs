@@ -1,13 +1,18 @@
 //! The processor's side: one driver for every device, and a [`Backend`](edgewen_engine::Backend) over it.
 //!
 //! A [`Device`] is registers and shared memory, whatever is behind them: the functional model, the simulated RTL, or
-//! the board. [`Accelerator`] runs a model on one: linear layers on the device, the rest with the CPU's code.
+//! the board. [`Accelerator`] runs a model on one: linear layers on the device, with keys and values of eight bits also the
+//! products of attention, and the rest with the CPU's code.
 
 mod accelerator;
 mod address_space;
+mod attention;
 mod buffers;
 mod driver;
+mod kv_store;
 mod order;
+mod plan;
+mod runner;
 
 pub use accelerator::{Accelerator, HostOptions};
 pub use address_space::{AddressMap, AddressSpace, BUFFER_BYTES, BusError, Memory};

@@ -35,8 +35,8 @@ const SEGMENT_BEATS: u32 = (SEGMENT_BYTES / BEAT_BYTES) as u32;
 const PAGE: u64 = 4096;
 
 /// Addresses after which the banks of the memory come round again, and what each of them has of these.
-const BANK_CYCLE: u64 = 64 << 10;
-const BANK: u64 = 16 << 10;
+pub(crate) const BANK_CYCLE: u64 = 64 << 10;
+pub(crate) const BANK: u64 = 16 << 10;
 
 /// The order of the weights that an accelerator is built for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

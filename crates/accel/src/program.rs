@@ -97,7 +97,7 @@ impl Operation {
 
     /// Bytes of the activations of one token, up to the next one's.
     pub fn activation_bytes(&self) -> u64 {
-        (u64::from(self.groups()) * (GROUP_INPUTS as u64 + SIDE_BYTES)).next_multiple_of(ADDRESS_UNIT)
+        activation_bytes(self.groups())
     }
 
     /// Bytes of the results of one token, up to the next one's.
@@ -125,6 +125,11 @@ impl Operation {
             bias: self.bias,
         }
     }
+}
+
+/// Bytes of the activations of one token with so many groups, up to the next one's.
+pub(crate) fn activation_bytes(groups: u32) -> u64 {
+    (u64::from(groups) * (GROUP_INPUTS as u64 + SIDE_BYTES)).next_multiple_of(ADDRESS_UNIT)
 }
 
 /// What changes from call to call.

@@ -14,7 +14,7 @@ use edgewen_kernels::{Activations, Compute, Dense, DenseType, RowBlocks, dense_l
 use edgewen_model::packed::{PackedFile, TensorKind};
 use edgewen_model::{Config, Dtype};
 
-use crate::{Backend, Batch, Error, Linear, Norm, Result};
+use crate::{Backend, Batch, Error, Linear, Norm, Result, Segment};
 
 /// Positions by which the rotation table grows: each growth copies it.
 const ROPE_POSITIONS: usize = 256;
@@ -57,6 +57,31 @@ impl CpuBackend {
         let rope = RopeTable::new(config.head_dim, &inverse_frequencies, scale, 0);
         let activations = Activations::new();
         Ok(Self { file, config, compute, kv_type, norms, biases, rope, activations, slots: Vec::new() })
+    }
+
+    /// Appends the keys and values of `qkv` [tokens, (heads + 2 kv_heads) * head_dim] to a layer's cache of the segment's
+    /// slot, which is cut off before them: the first half of [`attention`](Backend::attention).
+    pub fn append(&mut self, layer: usize, segment: Segment, qkv: &[f32]) {
+        let config = &self.config;
+        let (q_size, kv_size, stride) = (config.attention_size(), config.kv_size(), config.qkv_rows());
+        if self.slots.len() <= segment.slot {
+            self.slots.resize_with(segment.slot + 1, Vec::new);
+        }
+        let slot = &mut self.slots[segment.slot];
+        slot.resize_with(config.layers, || KvLayer::new(self.kv_type, config.kv_heads, config.head_dim));
+        let cache = &mut slot[layer];
+        cache.truncate(segment.start);
+        cache.append(&self.compute, &qkv[q_size..], &qkv[q_size + kv_size..], stride, segment.len);
+    }
+
+    /// The keys and values of a layer in a slot, if there were any yet.
+    pub fn cache(&self, layer: usize, slot: usize) -> Option<&KvLayer> {
+        self.slots.get(slot)?.get(layer)
+    }
+
+    /// How keys and values are stored.
+    pub fn kv_type(&self) -> KvType {
+        self.kv_type
     }
 
     /// What the backend computes on.
@@ -146,20 +171,14 @@ impl Backend for CpuBackend {
     }
 
     fn attention(&mut self, layer: usize, batch: &Batch, qkv: &[f32], out: &mut [f32]) -> Result<()> {
-        let config = &self.config;
-        let (q_size, kv_size, stride) = (config.attention_size(), config.kv_size(), config.qkv_rows());
+        let (q_size, stride) = (self.config.attention_size(), self.config.qkv_rows());
         for (segment, rows) in batch.segments().filter(|(segment, _)| segment.len != 0) {
-            if self.slots.len() <= segment.slot {
-                self.slots.resize_with(segment.slot + 1, Vec::new);
-            }
-            let slot = &mut self.slots[segment.slot];
-            slot.resize_with(config.layers, || KvLayer::new(self.kv_type, config.kv_heads, config.head_dim));
-            let cache = &mut slot[layer];
-            cache.truncate(segment.start);
             let qkv = &qkv[rows.start * stride..rows.end * stride];
-            cache.append(&self.compute, &qkv[q_size..], &qkv[q_size + kv_size..], stride, segment.len);
+            self.append(layer, segment, qkv);
+            let cache = &self.slots[segment.slot][layer];
             let out = &mut out[rows.start * q_size..rows.end * q_size];
-            attention(&self.compute, cache, qkv, stride, config.heads, segment.len, segment.start, out);
+            let (heads, Segment { len, start, .. }) = (self.config.heads, segment);
+            attention(&self.compute, cache, qkv, stride, heads, len, start, out);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use edgewen_kernels::Activations;
 
 use super::Memory;
 use super::address_space::BusError;
-use crate::program::{GROUP_INPUTS, Operation};
+use crate::program::{GROUP_INPUTS, Operation, activation_bytes};
 
 /// Boundary at which results begin: a page.
 const ALIGNMENT: u64 = 4096;
@@ -29,25 +29,26 @@ pub(super) fn place(buffers: &Range<u64>, operation: &Operation, tokens: usize) 
     (end <= buffers.end).then_some(Place { activations, results })
 }
 
-/// Writes the tokens `range` of `x`: codes, then scale and sum of every group.
+/// Writes the tokens `range` of `x`: the codes of the first `groups` groups, then scale and sum of each.
 pub(super) fn write_activations(
     memory: &mut dyn Memory,
     address: u64,
-    operation: &Operation,
+    groups: usize,
     x: &Activations,
     range: Range<usize>,
 ) -> Result<(), BusError> {
-    let groups = operation.groups() as usize;
-    let padded = groups * GROUP_INPUTS;
-    let mut bytes = Vec::with_capacity(range.len() * operation.activation_bytes() as usize);
+    let stride = x.scales().len() / x.tokens();
+    let token_bytes = activation_bytes(groups as u32) as usize;
+    let mut bytes = Vec::with_capacity(range.len() * token_bytes);
     for token in range.clone() {
-        bytes.extend(x.q()[token * padded..][..padded].iter().map(|&code| code as u8));
-        let side = x.scales()[token * groups..].iter().zip(&x.sums()[token * groups..]).take(groups);
+        let codes = &x.q()[token * stride * GROUP_INPUTS..][..groups * GROUP_INPUTS];
+        bytes.extend(codes.iter().map(|&code| code as u8));
+        let side = x.scales()[token * stride..].iter().zip(&x.sums()[token * stride..]).take(groups);
         for (scale, sum) in side {
             bytes.extend_from_slice(&scale.to_le_bytes());
             bytes.extend_from_slice(&sum.to_le_bytes());
         }
-        bytes.resize((token + 1 - range.start) * operation.activation_bytes() as usize, 0);
+        bytes.resize((token + 1 - range.start) * token_bytes, 0);
     }
     memory.write(address, &bytes)
 }
@@ -59,12 +60,18 @@ pub(super) fn read_results(
     operation: &Operation,
     out: &mut [f32],
 ) -> Result<(), BusError> {
-    let mut bytes = vec![0; 4 * operation.rows];
     for (token, out) in out.chunks_exact_mut(operation.rows).enumerate() {
-        memory.read(address + token as u64 * operation.result_bytes(), &mut bytes)?;
-        for (out, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
-            *out = f32::from_le_bytes(*bytes);
-        }
+        read_floats(memory, address + token as u64 * operation.result_bytes(), out)?;
+    }
+    Ok(())
+}
+
+/// Reads floats that lie side by side.
+pub(super) fn read_floats(memory: &dyn Memory, address: u64, out: &mut [f32]) -> Result<(), BusError> {
+    let mut bytes = vec![0; 4 * out.len()];
+    memory.read(address, &mut bytes)?;
+    for (out, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
+        *out = f32::from_le_bytes(*bytes);
     }
     Ok(())
 }

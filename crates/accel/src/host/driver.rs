@@ -16,6 +16,9 @@ use crate::{Error, Result};
 /// comes first if it works.
 const PATIENCE: u32 = 64;
 
+/// A descriptor as it is written.
+pub type Words = [u32; WORDS];
+
 /// Why operations did not end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stopped {
@@ -53,7 +56,7 @@ pub struct Driver<D> {
     /// Entries of the ring in use.
     entries: u32,
     /// What the descriptor RAM holds, as far as it is known.
-    shadow: Vec<Option<[u32; WORDS]>>,
+    shadow: Vec<Option<Words>>,
     tail: u32,
     doorbell: u32,
     done: u32,
@@ -147,6 +150,11 @@ impl<D: Device> Driver<D> {
         Ok(())
     }
 
+    /// Descriptors of the ring.
+    pub fn entries(&self) -> u32 {
+        self.entries
+    }
+
     /// Whether the last reset failed, so that another one must come first.
     pub fn is_lost(&self) -> bool {
         self.lost
@@ -169,7 +177,7 @@ impl<D: Device> Driver<D> {
     ///
     /// # Panics
     /// If the ring has no room for them.
-    pub fn stream(&mut self, descriptors: &[[u32; WORDS]]) -> Result<()> {
+    pub fn stream(&mut self, descriptors: &[Words]) -> Result<()> {
         assert!(descriptors.len() <= self.room() as usize, "room in the ring");
         if descriptors.is_empty() {
             return Ok(());
@@ -189,7 +197,7 @@ impl<D: Device> Driver<D> {
     ///
     /// # Panics
     /// If the ring has no room for them.
-    pub fn stream_ahead(&mut self, mut descriptors: Vec<[u32; WORDS]>) -> Result<()> {
+    pub fn stream_ahead(&mut self, mut descriptors: Vec<Words>) -> Result<()> {
         for (count, words) in (self.tail..).zip(&mut descriptors) {
             let known = self.shadow[(count % self.entries) as usize];
             if let Some(known) =
@@ -205,7 +213,7 @@ impl<D: Device> Driver<D> {
     ///
     /// # Errors
     /// The registers cannot be reached.
-    pub fn update(&mut self, index: u32, words: &[u32; WORDS]) -> Result<()> {
+    pub fn update(&mut self, index: u32, words: &Words) -> Result<()> {
         self.put(self.doorbell.wrapping_add(index), words)
     }
 
@@ -268,7 +276,7 @@ impl<D: Device> Driver<D> {
     }
 
     /// Writes those words of the descriptor of a count that differ from what is there.
-    fn put(&mut self, count: u32, words: &[u32; WORDS]) -> Result<()> {
+    fn put(&mut self, count: u32, words: &Words) -> Result<()> {
         // The counts begin at 0 with every reset and never get near 2^32 between two.
         let entry = count % self.entries;
         let known = self.shadow[entry as usize].take();

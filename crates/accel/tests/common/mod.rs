@@ -42,7 +42,11 @@ pub fn demo() -> Arc<PackedFile> {
 }
 
 pub fn cpu(file: &Arc<PackedFile>) -> CpuBackend {
-    CpuBackend::new(file.clone(), Compute::new(Isa::best(), 1), KvType::F16).unwrap()
+    cpu_with(file, KvType::F16)
+}
+
+pub fn cpu_with(file: &Arc<PackedFile>, kv_type: KvType) -> CpuBackend {
+    CpuBackend::new(file.clone(), Compute::new(Isa::best(), 2), kv_type).unwrap()
 }
 
 /// The functional model of a design.
