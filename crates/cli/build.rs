@@ -1,7 +1,9 @@
 //! Tells the binary which commit it was built from, so that `bench` can name it; no git, no commit, no failure.
+//! And gives it the synthesis estimates, if they are there, for `accel report`.
 
 use std::path::Path;
 use std::process::Command;
+use std::{env, fs};
 
 fn main() {
     let git = |arguments: &[&str]| -> Option<String> {
@@ -18,4 +20,9 @@ fn main() {
             println!("cargo::rerun-if-changed={path}");
         }
     }
+    let resources = "../../hw/synth/resources.json";
+    println!("cargo::rerun-if-changed={resources}");
+    let text = fs::read_to_string(resources).unwrap_or_else(|_| "null".to_string());
+    let folder = env::var_os("OUT_DIR").expect("cargo sets it");
+    fs::write(Path::new(&folder).join("resources.json"), text).expect("cargo's folder can be written to");
 }

@@ -4,6 +4,7 @@
 //! name, one default and one help text everywhere. The variable of a flag follows from its name (`--top-k` is
 //! `EDGEWEN_TOP_K`) and is added in one place, [`command`]; a flag on the command line wins over its variable.
 
+mod accel;
 mod exchange;
 mod values;
 
@@ -13,7 +14,9 @@ use std::path::PathBuf;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Command, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
+use accel::ACCEL_EXAMPLES;
 use exchange::{EXPORT_EXAMPLES, IMPORT_EXAMPLES};
+pub use accel::{AccelArgs, AccelMode, AccelReportArgs, AccelVerb, AttentionArg, DataRateArg, Switch};
 pub use exchange::{ExportArgs, ImportArgs, LayoutArg};
 use values::{above_zero, finite, fraction, non_negative, positive, probability};
 
@@ -74,6 +77,9 @@ pub enum Verb {
     /// Make a packed file from one in the layout of another design.
     #[command(after_help = IMPORT_EXAMPLES)]
     Import(ImportArgs),
+    /// Tell about the FPGA accelerator.
+    #[command(after_help = ACCEL_EXAMPLES)]
+    Accel(AccelArgs),
     /// Print the completion script of a shell.
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions(CompletionsArgs),
@@ -505,7 +511,10 @@ pub struct CompletionsArgs {
 pub fn command() -> Command {
     Cli::command()
         .max_term_width(HELP_COLUMNS)
-        .mut_subcommands(|verb| verb.max_term_width(HELP_COLUMNS).mut_args(add_variable))
+        .mut_subcommands(|verb| {
+            let verb = verb.max_term_width(HELP_COLUMNS).mut_args(add_variable);
+            verb.mut_subcommands(|verb| verb.max_term_width(HELP_COLUMNS).mut_args(add_variable))
+        })
 }
 
 /// `--top-k` can also be given as `EDGEWEN_TOP_K`; a switch is on for any value but an empty, 0, false, no or off.

@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         Verb::Bench(arguments) => verbs::bench::run(&arguments),
         Verb::Export(arguments) => verbs::export::run(&arguments),
         Verb::Import(arguments) => verbs::import::run(&arguments),
+        Verb::Accel(arguments) => verbs::accel::run(&arguments),
         Verb::Completions(arguments) => verbs::completions::run(&arguments),
     };
 

@@ -1,5 +1,6 @@
 //! One module per verb. Each has a `run` that reads its arguments, does the work and prints the result.
 
+pub mod accel;
 pub mod bench;
 pub mod chat;
 pub mod completions;

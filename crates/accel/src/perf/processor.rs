@@ -89,9 +89,9 @@ pub enum Task {
     Rope,
     /// Appending keys and values to the cache.
     KvAppend,
-    /// Attention with its softmax; where the arrays do most of it, that of the newest positions.
+    /// Attention with its softmax; where the arrays do most of it, the products of the last group of positions.
     Attention,
-    /// The softmax by itself, where the arrays do the rest.
+    /// Softmax and its quantization, where the arrays do the products.
     Softmax,
     /// `silu(gate) * up`.
     SiluMul,
@@ -171,7 +171,8 @@ impl Processor {
         let elements = 2 * config.kv_size() as u64;
         match kv {
             KvType::F16 => 2 * elements,
-            KvType::Int8 => elements + 2 * F32_BYTES * config.kv_heads as u64,
+            // A segment has 64 bytes of header beside 16 x 64 codes; a value has its scale apart.
+            KvType::Int8 => elements + elements / 16 + F32_BYTES * config.kv_heads as u64,
         }
     }
 
@@ -338,7 +339,10 @@ impl Processor {
         };
         let (kv_heads, group) = (config.kv_heads as u32, (config.heads / config.kv_heads) as u32);
         let rows = (TILE_SCORES / (span.start + span.tokens)).min(TILE_ROWS);
-        let tile_tokens = (rows / group).clamp(1, span.tokens);
+        let (tile_tokens, block) = match kv {
+            KvType::F16 => ((rows / group).clamp(1, span.tokens), KV_BLOCK),
+            KvType::Int8 => (1, arrays::GROUP_POSITIONS),
+        };
         let tiles = span.tokens.div_ceil(tile_tokens);
         let parts = self.threads.div_ceil(tiles * kv_heads).min(group);
         let part_heads = group.div_ceil(parts);
@@ -352,7 +356,8 @@ impl Processor {
             let positions = span.start + first + tokens;
             bytes += u64::from(positions) * Self::kv_bytes(config, kv);
             let head_dim = config.head_dim as u32;
-            let cost = |heads| figures().attention(probe, self.model, tokens * heads, positions, head_dim);
+            let held = positions.next_multiple_of(block);
+            let cost = |heads| figures().attention(probe, self.model, tokens * heads, held, head_dim);
             let costs: Vec<_> =
                 (0..parts).map(|part| cost(part_heads.min(group - part * part_heads))).collect();
             (0..kv_heads).for_each(|_| tasks.extend_from_slice(&costs));

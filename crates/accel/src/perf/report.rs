@@ -185,6 +185,8 @@ pub struct Breakdown {
     pub processor_ms: f64,
     /// Descriptor and operands.
     pub load_ms: f64,
+    /// The accelerator holds a beat back: its own interval, buffers in use.
+    pub hold_ms: f64,
     /// Pipeline and result writes.
     pub drain_ms: f64,
     /// What the model of the accelerator gives to none of these.
@@ -193,7 +195,7 @@ pub struct Breakdown {
 
 impl Breakdown {
     fn known_ms(&self) -> f64 {
-        self.compute_ms + self.stream_ms + self.processor_ms + self.load_ms + self.drain_ms
+        self.compute_ms + self.stream_ms + self.processor_ms + self.load_ms + self.hold_ms + self.drain_ms
     }
 }
 
@@ -208,6 +210,7 @@ pub struct OperationRow {
     pub wait_cycles: f64,
     pub processor_cycles: f64,
     pub load_cycles: f64,
+    pub hold_cycles: f64,
     pub drain_cycles: f64,
     pub weight_bytes: f64,
     pub data_bytes: f64,
@@ -225,6 +228,7 @@ impl OperationRow {
             wait_cycles: 0.0,
             processor_cycles: 0.0,
             load_cycles: 0.0,
+            hold_cycles: 0.0,
             drain_cycles: 0.0,
             weight_bytes: 0.0,
             data_bytes: 0.0,

@@ -160,6 +160,7 @@ pub fn decode_steps(system: &System, shape: &Shape, head_bytes: Option<u64>, lay
                 bias: false,
                 top_k: false,
                 address: addresses.next(matrix_bytes(system.hardware.layout, rows, inputs)),
+                segments: false,
             };
             steps.push(planned(operation, parts));
         }

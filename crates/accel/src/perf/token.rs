@@ -218,12 +218,12 @@ impl System {
                 let operation = Operation {
                     name,
                     rows,
-                    // Eight bits: two planes of what a group of four bits takes.
-                    groups: 2 * groups,
+                    groups,
                     tokens: group_heads.min(8),
                     bias: false,
                     top_k: false,
                     address: addresses.next(bytes),
+                    segments: true,
                 };
                 steps.push(planned(operation, parts.take().unwrap_or_default()));
             }
@@ -239,6 +239,7 @@ impl System {
             bias: matrix.bias,
             top_k: false,
             address: addresses.next(matrix_bytes(self.hardware.layout, matrix.rows, matrix.inputs)),
+            segments: false,
         }
     }
 
@@ -278,8 +279,16 @@ impl System {
         let rows = 64 * 1024;
         let hardware = HardwareConfig { interval: 1, run_ahead: true, ..self.hardware.clone() };
         let address = FIRST_ADDRESS;
-        let operation =
-            Operation { name: "stream", rows, groups: 14, tokens: 1, bias: false, top_k: true, address };
+        let operation = Operation {
+            name: "stream",
+            rows,
+            groups: 14,
+            tokens: 1,
+            bias: false,
+            top_k: true,
+            address,
+            segments: false,
+        };
         let step = Step { operation, processor_ns: 0.0, processor_bytes: 0, lag: 1 };
         let times = run(&hardware, &self.memory, &[step.clone(), step]);
         times[1].weight_bytes as f64 / times[1].ns

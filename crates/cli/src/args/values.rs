@@ -8,6 +8,10 @@ pub(super) fn positive(text: &str) -> Result<usize, String> {
     }
 }
 
+pub(super) fn tokens(text: &str) -> Result<usize, String> {
+    text.parse::<u32>().map(|value| value as usize).map_err(|_| "not a whole number of tokens".to_string())
+}
+
 pub(super) fn finite(text: &str) -> Result<f32, String> {
     text.parse::<f32>().ok().filter(|value| value.is_finite()).ok_or_else(|| "not a number".to_string())
 }

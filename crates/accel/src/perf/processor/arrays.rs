@@ -1,12 +1,12 @@
 //! The processor's part of attention when the accelerator multiplies with keys and values.
 //!
 //! The cache is 8 bits in segments of 16 x 64, which the arrays read like weights; complete groups of 64 positions go
-//! there, the processor keeps the rest. Between the two products it takes the softmax and quantizes the weights.
+//! there, the last group stays here. Between the two products the processor takes the softmax and quantizes the weights.
 
 use edgewen_kernels::kv::KvType;
 use edgewen_model::Config;
 
-use super::{F32_BYTES, Part, Processor, QUANTIZE_TASK_TOKENS, Span, Task, figures};
+use super::{F32_BYTES, Part, Processor, Task, figures};
 
 /// Positions that go to the accelerator at once.
 pub const GROUP_POSITIONS: u32 = 64;
@@ -17,40 +17,53 @@ impl Processor {
         (context - 1) / GROUP_POSITIONS
     }
 
-    /// Before the scores: the token's queries, keys and values.
+    /// Before the scores: the token's queries, keys and values, and its share of the scores.
     pub fn before_scores(&self, config: &Config) -> Vec<Part> {
-        let heads = config.heads as u32;
+        let group = (config.heads / config.kv_heads) as f64;
+        let queries = figures().line("quantize", self.model).at(group * config.head_dim as f64);
+        let (threads, cycles) = self.schedule((0..config.kv_heads).map(|_| queries));
         vec![
             self.results(config.qkv_rows() as u32, 1),
             self.rope(config, 1),
             self.append(config, KvType::Int8, 1),
-            self.quantize(config.head_dim as u32, heads),
+            self.part(Task::Quantize, cycles, 0, threads, 0.0),
+            self.last_group(config, "add_scores"),
             self.registers(),
         ]
     }
 
-    /// Before the weighted sum: scores in, the positions that stayed here, softmax, weights to eight bits.
+    /// Before the weighted sum: scores in, softmax, weights to eight bits.
     pub fn before_sums(&self, config: &Config, context: u32) -> Vec<Part> {
         let heads = config.heads as u32;
         let positions = Self::groups_on_arrays(context) * GROUP_POSITIONS;
-        let rest = Span { start: context - positions - 1, tokens: 1 };
-        let softmax = figures().line("softmax", self.model).at(f64::from(context));
-        let (threads, cycles) = self.by_token(softmax, heads, 1);
-        let quantize = figures().line("quantize", self.model).at(f64::from(positions));
-        let (quantizers, quantize) = self.by_token(quantize, heads, QUANTIZE_TASK_TOKENS);
+        let weigh = figures().line("weigh", self.model).at(f64::from(context));
+        let (threads, cycles) = self.by_token(weigh, heads, 1);
         let scores = u64::from(heads) * u64::from(positions) * F32_BYTES;
         vec![
             self.part(Task::Results, 0.0, scores, self.threads, 0.0),
-            self.attention(config, KvType::Int8, rest),
             self.part(Task::Softmax, cycles, self.spilled(2 * scores), threads, 0.0),
-            self.part(Task::Quantize, quantize, 0, quantizers, 0.0),
+            self.last_group(config, "add_values"),
             self.registers(),
         ]
     }
 
-    /// Before the attention output: both parts of the sum.
+    /// Before the attention output: its input.
     pub fn after_sums(&self, config: &Config) -> Vec<Part> {
         let size = config.attention_size() as u32;
-        vec![self.results(size, 1), self.add(size, 1), self.quantize(size, 1), self.registers()]
+        vec![self.results(size, 1), self.quantize(size, 1), self.registers()]
+    }
+
+    /// One of the two products with the last group of positions, which the arrays do not have: the heads are split as
+    /// the kernel splits them.
+    fn last_group(&self, config: &Config, probe: &str) -> Part {
+        let (kv_heads, group) = (config.kv_heads as u32, (config.heads / config.kv_heads) as u32);
+        let part_heads = group.div_ceil(self.threads.div_ceil(kv_heads).min(group));
+        let line = figures().line(probe, self.model);
+        let costs = (0..group.div_ceil(part_heads))
+            .map(|part| line.at(f64::from(part_heads.min(group - part * part_heads))));
+        let costs: Vec<_> = (0..kv_heads).flat_map(|_| costs.clone()).collect();
+        let (threads, cycles) = self.schedule(costs.into_iter());
+        let bytes = u64::from(GROUP_POSITIONS) * Self::kv_bytes(config, KvType::Int8) / 2;
+        self.part(Task::Attention, cycles, bytes, threads, 0.0)
     }
 }

@@ -1,5 +1,6 @@
 //! The rows of the report, each from the models.
 
+use edgewen_kernels::kv::KvType;
 use rayon::prelude::*;
 
 use super::{
@@ -7,7 +8,7 @@ use super::{
     ProcessorRow, Request, SeedRow, WhatIf,
 };
 use crate::memory::{DataRate, MemoryConfig};
-use crate::perf::accelerator::{HardwareConfig, WEIGHT_PORTS};
+use crate::perf::accelerator::{HardwareConfig, Placement, WEIGHT_PORTS};
 use crate::perf::prefill::add_parts;
 use crate::perf::processor::{Model, Part, Processor, Task, figures};
 use crate::perf::seed::{self, Build, TABLE_I};
@@ -31,6 +32,8 @@ pub(super) fn mts(rate: DataRate) -> u32 {
 pub(super) fn hybrid(request: &Request) -> System {
     System {
         hardware: HardwareConfig {
+            // As the image of the model is placed: each port in its own banks.
+            placement: Placement::Staggered,
             run_ahead: request.run_ahead,
             interval: request.interval.unwrap_or(1),
             ..HardwareConfig::default()
@@ -53,8 +56,8 @@ pub(super) fn inputs(shape: &Shape, request: &Request, system: &System) -> Input
         fifo_beats: system.hardware.fifo_depth,
         max_outstanding: system.hardware.max_outstanding,
         kv: match system.kv {
-            edgewen_kernels::kv::KvType::F16 => "f16",
-            edgewen_kernels::kv::KvType::Int8 => "int8",
+            KvType::F16 => "f16",
+            KvType::Int8 => "int8",
         },
         attention: system.attention,
         kv_bytes_per_position_and_layer: Processor::kv_bytes(&shape.config, system.kv),
@@ -92,6 +95,7 @@ pub(super) fn decode(system: &System, timed: &[Timed], context: u32) -> Decode {
         row.wait_cycles += of(time.wait_cycles);
         row.processor_cycles += of(time.processor_cycles);
         row.load_cycles += of(time.load_cycles);
+        row.hold_cycles += of(time.hold_cycles);
         row.drain_cycles += of(time.drain_cycles);
         row.weight_bytes += of(time.weight_bytes);
         row.data_bytes += of(time.data_bytes);
@@ -119,6 +123,7 @@ pub(super) fn decode(system: &System, timed: &[Timed], context: u32) -> Decode {
         stream_ms: to_ms * sum(|row| row.wait_cycles),
         processor_ms: to_ms * sum(|row| row.processor_cycles),
         load_ms: to_ms * sum(|row| row.load_cycles),
+        hold_ms: to_ms * sum(|row| row.hold_cycles),
         drain_ms: to_ms * sum(|row| row.drain_cycles),
         other_ms: 0.0,
     };
@@ -178,7 +183,7 @@ fn processor_parts(system: &System, shape: &Shape, context: u32) -> Vec<Part> {
 
 pub(super) fn processor_rows(shape: &Shape, system: &System, context: u32) -> Vec<ProcessorRow> {
     let us = |parts: &[Part], task| {
-        parts.iter().filter(|part| part.task == task).map(|part| part.ns / 1e3).sum::<f64>()
+        parts.iter().filter(|part| part.task == task).fold(0.0, |sum, part| sum + part.ns / 1e3)
     };
     let by_context = CONTEXTS.map(|context| processor_parts(system, shape, context));
     let by_threads = [1, 2, 3, 4].map(|threads| {
@@ -248,8 +253,7 @@ pub(super) fn seed_row(shape: &Shape, rate: DataRate, build: Build) -> SeedRow {
             .flat_map(|timed| timed.planned.parts.iter().map(move |part| (part, timed.planned.times)));
         parts
             .filter(|(part, _)| (part.task == Task::Head) == of_head)
-            .map(|(part, times)| part.ns * times)
-            .sum::<f64>()
+            .fold(0.0, |sum, (part, times)| sum + part.ns * times)
     };
     let (head_ns, processor_ns) = (part_ns(true), part_ns(false));
     let tokens_per_second = 1e9 / ns;
@@ -273,21 +277,26 @@ pub(super) fn what_if(shape: &Shape, system: &System, request: &Request) -> Vec<
     };
     let changes = [
         ("as requested", with(&|_| ())),
-        ("int8 KV cache", with(&|system| system.kv = edgewen_kernels::kv::KvType::Int8)),
-        ("attention on the ARM cores", with(&|system| system.attention = Attention::Processor)),
-        ("attention on the arrays, int8 KV", with(&|system| system.attention = Attention::Arrays)),
+        (
+            "attention on the ARM cores, f16",
+            with(&|system| {
+                system.attention = Attention::Processor;
+                system.kv = KvType::F16;
+            }),
+        ),
+        (
+            "attention on the arrays, 8-bit KV",
+            with(&|system| {
+                system.attention = Attention::Arrays;
+                system.kv = KvType::Int8;
+            }),
+        ),
         ("kernels priced by the issue model", with(&|system| system.processor.model = Model::Issue)),
         ("no run-ahead", with(&|system| system.hardware.run_ahead = false)),
+        ("weights placed as in the file", with(&|system| system.hardware.placement = Placement::AsInFile)),
         (
             "logic at 375 MHz",
             with(&|system| system.memory = MemoryConfig::kv260(request.data_rate, FAST_MHZ)),
-        ),
-        (
-            "attention on the arrays, 375 MHz",
-            with(&|system| {
-                system.attention = Attention::Arrays;
-                system.memory = MemoryConfig::kv260(request.data_rate, FAST_MHZ);
-            }),
         ),
     ];
     changes
