@@ -1,12 +1,14 @@
-/// The activations of an operation: int8 codes, and for every group their sum and their scale, for all tokens.
+/// The activations of an operation: int8 codes, and for every group their sum and their scale, for
+/// all tokens.
 ///
-/// Written by the loader, 16 bytes a cycle: two lines of codes, or the side data {sum, scale} of two groups. So lines
-/// and groups lie in an even and an odd memory each. Read by the compute core, for all tokens at once and with
-/// independent ports: a line of codes 2 cycles after `line_en_i`, input i another i cycles later (the skew that
-/// `dot_chain` wants); the side data of a slot 2 cycles after `side_en_i`. Throughput one each a cycle.
+/// Written by the loader, 16 bytes a cycle: two lines of codes, or the side data {sum, scale} of
+/// two groups. So lines and groups lie in an even and an odd memory each. Read by the compute core,
+/// for all tokens at once and with independent ports: a line of codes 2 cycles after `line_en_i`,
+/// input i another i cycles later (the skew that `dot_chain` wants); the side data of a slot 2
+/// cycles after `side_en_i`. Throughput one each a cycle.
 ///
-/// `move_i` keeps the skew moving until the last input of the last line is out. A token whose `token_en_i` is low is not
-/// read. Of a sum the lowest 14 bits are kept: |sum| <= 64 * 128.
+/// `move_i` keeps the skew moving until the last input of the last line is out. A token whose
+/// `token_en_i` is low is not read. Of a sum the lowest 14 bits are kept: |sum| <= 64 * 128.
 module activation_buffer
   import accel_pkg::*;
 #(
@@ -132,6 +134,7 @@ module activation_buffer
   end
 
   logic unused;
-  assign unused = ^{side_data_i[127:110], side_data_i[63:46], side_pair_i, side_group_i, code_beat_i, line_group_i};
+  assign unused = ^{side_data_i[127:110], side_data_i[63:46], side_pair_i, side_group_i,
+                    code_beat_i, line_group_i};
 
 endmodule

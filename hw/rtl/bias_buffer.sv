@@ -1,6 +1,8 @@
-/// The bias of a port's rows: written 4 rows at a time, read one row at a time, 2 cycles after `read_en_i`.
+/// The bias of a port's rows: written 4 rows at a time, read one row at a time, 2 cycles after
+/// `read_en_i`.
 ///
-/// Reading and writing at once is allowed, but what a read of the beat being written gives is not defined.
+/// Reading and writing at once is allowed, but what a read of the beat being written gives is not
+/// defined.
 module bias_buffer
   import accel_pkg::*;
 #(

@@ -1,18 +1,22 @@
-/// The arithmetic of an operation: tiles of four ports and the activations in, results of the matrix product out.
+/// The arithmetic of an operation: tiles of four ports and the activations in, results of the
+/// matrix product out.
 ///
-///   tile ---- 2 cycles ----> pe_array x4 -> group_buffer x4 -> group_accumulate x4 -> result_drain x4 ->
-///   line -> activation_buffer --^                                 ^                        ^
-///   slot -> header, side data ------------------------------------+      bias_buffer x4 ---+
+///   tile -- 2 cycles --> pe_array -> group_buffer -> group_accumulate -> result_drain ->   x4
+///   line -> activation_buffer -^                          ^                    ^
+///   slot -> header, side data ----------------------------+      bias_buffer --+
 ///
-/// Throughput one tile a port a cycle, never stalled: the results have a second bank of accumulators, and a block must
-/// not start unless `bank_free_o` was set after the first tile of the block before it (it follows by 2 cycles).
+/// Throughput one tile a port a cycle, never stalled: the results have a second bank of
+/// accumulators, and a block must not start unless `bank_free_o` was set after the first tile of
+/// the block before it (it follows by 2 cycles).
 ///
-/// When the last tile of a group is summed, the slots of that group follow in a fixed order, one a cycle: quad, channel,
-/// token of a lane's pair. They take no longer than the tiles of the next group, so two banks of sums are enough. From
-/// the last tile of a block its first result takes about 90 cycles.
+/// When the last tile of a group is summed, the slots of that group follow in a fixed order, one a
+/// cycle: quad, channel, token of a lane's pair. They take no longer than the tiles of the next
+/// group, so two banks of sums are enough. From the last tile of a block its first result takes
+/// about 85 cycles.
 ///
-/// Operands are written while `idle_o`, before `start_i`. Lanes of tokens that an operation does not have, and all of it
-/// while there is nothing to do, are not clocked. It knows no addresses and no errors; reset is the only way to stop.
+/// Operands are written while `idle_o`, before `start_i`. Lanes of tokens that an operation does
+/// not have, and all of it while there is nothing to do, are not clocked. It knows no addresses and
+/// no errors; reset is the only way to stop.
 module compute_core
   import accel_pkg::*;
 #(
@@ -24,7 +28,7 @@ module compute_core
   input  logic                       clk_i,
   input  logic                       rst_ni,
 
-  input  logic                       start_i,        // pulse before the first tile of an operation, while idle_o
+  input  logic                       start_i,        // before the first tile, while idle_o: a pulse
   input  op_config_t                 config_i,       // stable until idle_o
 
   input  tile_ctrl_t                 tile_ctrl_i,
@@ -42,11 +46,11 @@ module compute_core
   input  logic [2:0]                 act_token_i,
   input  logic [8:0]                 act_beat_i,
   input  beat_t                      act_data_i,
-  input  logic                       side_we_i,      // {sum, scale} of groups 2 pair (low half) and 2 pair + 1
+  input  logic                       side_we_i,      // {sum, scale} of groups 2 pair, 2 pair + 1
   input  logic [2:0]                 side_token_i,
   input  logic [6:0]                 side_pair_i,
   input  beat_t                      side_data_i,
-  input  logic                       bias_we_i,      // rows 4 beat .. 4 beat + 3 of a port, from its first row
+  input  logic                       bias_we_i,      // rows 4 beat .. 4 beat + 3 of a port
   input  logic [1:0]                 bias_port_i,
   input  logic [9:0]                 bias_beat_i,
   input  beat_t                      bias_data_i,
@@ -225,7 +229,8 @@ module compute_core
     .sum_o       (act_sum)
   );
 
-  // Banks of accumulators: taken by the first tile of a block, given back by the drains of all ports that had it.
+  // Banks of accumulators: taken by the first tile of a block, given back by the drains of all
+  // ports that had it.
   logic [1:0][NumPorts-1:0] busy_q, freed;
   logic                     block_start, next_bank_q;
 

@@ -1,16 +1,19 @@
-/// The dot product of 8 activations with 2 x 8 weights: 8 multipliers in a systolic chain, one DSP48E2 each.
+/// The dot product of 8 activations with 2 x 8 weights: 8 multipliers in a systolic chain, one
+/// DSP48E2 each.
 ///
-/// Link i adds its product to the sum of link i - 1 and registers it, so the sum moves along the column of DSPs on
-/// their cascade wires and needs no adder tree. Therefore input i must come i cycles after input 0: `pe_array` and
-/// `activation_buffer` skew the operands. Each link registers its operands, its product and its sum.
+/// Link i adds its product to the sum of link i - 1 and registers it, so the sum moves along the
+/// column of DSPs on their cascade wires and needs no adder tree. Therefore input i must come i
+/// cycles after input 0: `pe_array` and `activation_buffer` skew the operands. Each link registers
+/// its operands, its product and its sum.
 ///
 ///   cycle          0     1     2     3    ...   10
 ///   input 0        in    reg   prod  sum0
 ///   input 1              in    reg   prod  sum1
 ///   input 7                    ...              sum7 = sum_o
 ///
-/// Latency 10 cycles from input 0, throughput one dot product a cycle. There is no valid: everything moves while `en_i`
-/// is set, and whoever sets it knows which sums mean something. The sum has the two lanes of `mul_pair`.
+/// Latency 10 cycles from input 0, throughput one dot product a cycle. There is no valid:
+/// everything moves while `en_i` is set, and whoever sets it knows which sums mean something. The
+/// sum has the two lanes of `mul_pair`.
 module dot_chain
   import accel_pkg::*;
 (

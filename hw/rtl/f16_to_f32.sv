@@ -1,9 +1,9 @@
-/// A binary16 number as binary32, or a sixteenth of it: the scale of a row block, or of a segment, whose codes have a
-/// low plane worth a sixteenth of the high one. Exact: a subnormal half and its sixteenth are normal singles, infinities
-/// stay, a NaN is 0x7FC00000.
+/// A binary16 number as binary32, or a sixteenth of it: the scale of a row block, or of a segment,
+/// whose codes have a low plane worth a sixteenth of the high one. Exact: a subnormal half and its
+/// sixteenth are normal singles, infinities stay, a NaN is 0x7FC00000.
 ///
-/// Latency 2 cycles (`Latency`: leading zeros, shift), throughput one a cycle, no back-pressure. The lowest 13 bits of
-/// the result are zero.
+/// Latency 2 cycles (`Latency`: leading zeros, shift), throughput one a cycle, no back-pressure.
+/// The lowest 13 bits of the result are zero.
 module f16_to_f32
   import float_pkg::*;
 #(

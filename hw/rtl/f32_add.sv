@@ -1,17 +1,18 @@
 /// IEEE 754 binary32 addition, round to nearest even, with subnormal operands and results.
 ///
-/// Latency 7 cycles (`Latency`), throughput one sum a cycle; there is no back-pressure. A NaN result is always
-/// 0x7FC00000, and no exception is flagged. `tag_i` travels along with the operands. Nothing is clocked while there is
-/// nothing to do. Subtraction is the caller's flip of a sign.
+/// Latency 7 cycles (`Latency`), throughput one sum a cycle; there is no back-pressure. A NaN
+/// result is always 0x7FC00000, and no exception is flagged. `tag_i` travels along with the
+/// operands. Nothing is clocked while there is nothing to do. Subtraction is the caller's flip of a
+/// sign.
 ///
 ///   1 compare             4 add or subtract       6 shift the one to the top
 ///   2 swap                5 count the zeros       7 round, pack
 ///   3 align the smaller
 ///
-/// Three bits below the significand are enough: a half, a quarter, and whether anything else was shifted out. If the
-/// exponents differ by 2 or more, a difference loses at most one leading place, so what was shifted out stays below the
-/// half; if they differ by less, nothing was shifted out. A subnormal sum is exact, as all operands are multiples of its
-/// last place.
+/// Three bits below the significand are enough: a half, a quarter, and whether anything else was
+/// shifted out. If the exponents differ by 2 or more, a difference loses at most one leading place,
+/// so what was shifted out stays below the half; if they differ by less, nothing was shifted out. A
+/// subnormal sum is exact, as all operands are multiples of its last place.
 module f32_add
   import float_pkg::*;
 #(
@@ -52,7 +53,8 @@ module f32_add
     return {wide >> distance, |(wide & ~(26'h3FF_FFFF << distance))};
   endfunction
 
-  // Rounding up may carry into the exponent, which is just what makes the next binade, or infinity, of it.
+  // Rounding up may carry into the exponent, which is just what makes the next binade, or infinity,
+  // of it.
   function automatic logic [31:0] pack(logic [27:0] normal, logic [7:0] exp, logic sign,
                                        logic nan, logic inf);
     logic [7:0] field;
@@ -82,8 +84,8 @@ module f32_add
   // 3.
   logic [26:0]         x3_q, y3_q;
   logic [7:0]          exp3_q;
-  // 4. The top bit of the sum stands for exponent + 1. Stage 6 must not shift further than to exponent 1: a mark in that
-  // place ends the count of the zeros.
+  // 4. The top bit of the sum stands for exponent + 1. Stage 6 must not shift further than to
+  // exponent 1: a mark in that place ends the count of the zeros.
   logic [27:0]         sum4_q, mark4_q;
   logic [7:0]          exp4_q;
   // 5.
@@ -108,15 +110,37 @@ module f32_add
   assign b_max    = &b1_q[30:23];
 
   // The outer condition follows from the others; it spares a simulator the stages of an idle unit.
+  // With the last stage first it needs no copies of the registers either.
   always_ff @(posedge clk_i) begin
     if (valid_i || |valid_q) begin
-      if (valid_i) begin
-        a1_q        <= a_i;
-        b1_q        <= b_i;
-        swap1_q     <= a_i[30:0] < b_i[30:0];
-        a_over_b1_q <= exponent(a_i[30:23]) - exponent(b_i[30:23]);
-        b_over_a1_q <= exponent(b_i[30:23]) - exponent(a_i[30:23]);
-        tag1_q      <= tag_i;
+      if (valid_q[6]) begin
+        result7_q <= pack(normal6_q, exp6_q, side6_q.sign, side6_q.nan, side6_q.inf);
+        tag7_q    <= side6_q.tag;
+      end
+      if (valid_q[5]) begin
+        normal6_q <= sum5_q << zeros5_q;
+        exp6_q    <= exp5_q + 8'd1 - {3'd0, zeros5_q};
+        side6_q   <= side5_q;
+        // A zero that a subtraction left is positive.
+        side6_q.sign <= side5_q.sign && !(side5_q.subtract && sum5_q == '0);
+      end
+      if (valid_q[4]) begin
+        zeros5_q <= 5'(leading_zeros({sum4_q | mark4_q, 4'h8}));
+        sum5_q   <= sum4_q;
+        exp5_q   <= exp4_q;
+        side5_q  <= side4_q;
+      end
+      if (valid_q[3]) begin
+        sum4_q  <= {1'b0, x3_q} + ({1'b0, y3_q} ^ {28{side3_q.subtract}}) + 28'(side3_q.subtract);
+        mark4_q <= |exp3_q[7:5] ? '0 : 28'h800_0000 >> exp3_q[4:0];
+        exp4_q  <= exp3_q;
+        side4_q <= side3_q;
+      end
+      if (valid_q[2]) begin
+        x3_q    <= {x_sig2_q, 3'd0};
+        y3_q    <= align(y_sig2_q, distance2_q);
+        exp3_q  <= exp2_q;
+        side3_q <= side2_q;
       end
       if (valid_q[1]) begin
         x_sig2_q    <= {|x[30:23], x[22:0]};
@@ -128,34 +152,13 @@ module f32_add
                               || (a_max && b_max && (a1_q[31] ^ b1_q[31])),
                          inf: a_max || b_max};
       end
-      if (valid_q[2]) begin
-        x3_q    <= {x_sig2_q, 3'd0};
-        y3_q    <= align(y_sig2_q, distance2_q);
-        exp3_q  <= exp2_q;
-        side3_q <= side2_q;
-      end
-      if (valid_q[3]) begin
-        sum4_q  <= {1'b0, x3_q} + ({1'b0, y3_q} ^ {28{side3_q.subtract}}) + 28'(side3_q.subtract);
-        mark4_q <= |exp3_q[7:5] ? '0 : 28'h800_0000 >> exp3_q[4:0];
-        exp4_q  <= exp3_q;
-        side4_q <= side3_q;
-      end
-      if (valid_q[4]) begin
-        zeros5_q <= 5'(leading_zeros({sum4_q | mark4_q, 4'h8}));
-        sum5_q   <= sum4_q;
-        exp5_q   <= exp4_q;
-        side5_q  <= side4_q;
-      end
-      if (valid_q[5]) begin
-        normal6_q <= sum5_q << zeros5_q;
-        exp6_q    <= exp5_q + 8'd1 - {3'd0, zeros5_q};
-        side6_q   <= side5_q;
-        // A zero that a subtraction left is positive.
-        side6_q.sign <= side5_q.sign && !(side5_q.subtract && sum5_q == '0);
-      end
-      if (valid_q[6]) begin
-        result7_q <= pack(normal6_q, exp6_q, side6_q.sign, side6_q.nan, side6_q.inf);
-        tag7_q    <= side6_q.tag;
+      if (valid_i) begin
+        a1_q        <= a_i;
+        b1_q        <= b_i;
+        swap1_q     <= a_i[30:0] < b_i[30:0];
+        a_over_b1_q <= exponent(a_i[30:23]) - exponent(b_i[30:23]);
+        b_over_a1_q <= exponent(b_i[30:23]) - exponent(a_i[30:23]);
+        tag1_q      <= tag_i;
       end
     end
   end

@@ -1,19 +1,21 @@
 /// IEEE 754 binary32 multiplication, round to nearest even, with subnormal operands and results.
 ///
-/// Latency 6 cycles (`Latency`), throughput one product a cycle; there is no back-pressure. A NaN result is always
-/// 0x7FC00000, and no exception is flagged. `tag_i` travels along with the operands. Nothing is clocked while there is
-/// nothing to do.
+/// Latency 6 cycles (`Latency`), throughput one product a cycle; there is no back-pressure. A NaN
+/// result is always 0x7FC00000, and no exception is flagged. `tag_i` travels along with the
+/// operands. Nothing is clocked while there is nothing to do.
 ///
 ///   1 take apart          4 coarse shift
 ///   2 multiply            5 fine shift, round
 ///   3 how far to shift    6 pack
 ///
-/// An operand that is subnormal is not normalized first. Its leading zeros are counted while the DSP multiplies, and one
-/// shift then brings the product to its place, whichever side was subnormal: left over the zeros, or less far or to the
-/// right if the result is subnormal. If both are, the product is too small for any of this to matter.
+/// An operand that is subnormal is not normalized first. Its leading zeros are counted while the
+/// DSP multiplies, and one shift then brings the product to its place, whichever side was
+/// subnormal: left over the zeros, or less far or to the right if the result is subnormal. If both
+/// are, the product is too small for any of this to matter.
 ///
-/// `BBits` tells how many of the 24 significant bits of b may be other than zero. A DSP48E2 multiplies 26 by 17 unsigned
-/// bits, so with 17 or fewer the product is one of them; with more it is two and an adder in stage 3.
+/// `BBits` tells how many of the 24 significant bits of b may be other than zero. A DSP48E2
+/// multiplies 26 by 17 unsigned bits, so with 17 or fewer the product is one of them; with more it
+/// is two and an adder in stage 3.
 module f32_mul
   import float_pkg::*;
 #(
@@ -61,8 +63,8 @@ module f32_mul
     logic        up;
   } rounded_t;
 
-  // The product moves 24 places up and then `right` down, so that its one stands at bit 46 or 47 of the word that is
-  // rounded, or where exponent 1 puts it if the result is subnormal.
+  // The product moves 24 places up and then `right` down, so that its one stands at bit 46 or 47 of
+  // the word that is rounded, or where exponent 1 puts it if the result is subnormal.
   function automatic move_t move(logic signed [10:0] exponent, logic [4:0] zeros);
     logic signed [10:0] normal, right;
     normal = exponent - $signed({6'd0, zeros});
@@ -86,7 +88,8 @@ module f32_mul
              up: fine[0] && (more || fine[1])};
   endfunction
 
-  // Rounding up may carry into the exponent, which is just what makes the next binade, or infinity, of it.
+  // Rounding up may carry into the exponent, which is just what makes the next binade, or infinity,
+  // of it.
   function automatic logic [31:0] pack(rounded_t rounded, logic sign, logic nan, logic inf);
     if (nan) return CanonicalNan;
     if (inf || |rounded.exponent[9:8] || &rounded.exponent[7:0]) return {sign, 8'hFF, 23'd0};
@@ -128,31 +131,16 @@ module f32_mul
   assign product = {product3_q, {(48 - ProductBits){1'b0}}};
 
   // The outer condition follows from the others; it spares a simulator the stages of an idle unit.
+  // With the last stage first it needs no copies of the registers either.
   always_ff @(posedge clk_i) begin
     if (valid_i || |valid_q) begin
-      if (valid_i) begin
-        sign1_q   <= a_i[31] ^ b_i[31];
-        a_tiny1_q <= a_tiny;
-        b_tiny1_q <= b_tiny;
-        a_max1_q  <= &a_i[30:23];
-        b_max1_q  <= &b_i[30:23];
-        a_frac1_q <= |a_i[22:0];
-        b_frac1_q <= |b_i[22:0];
-        a_sig1_q  <= {!a_tiny, a_i[22:0]};
-        b_sig1_q  <= {!b_tiny, b_i[22-:BBits-1]};
-        exp1_q    <= 10'({a_i[30:24], a_i[23] | a_tiny}) + 10'({b_i[30:24], b_i[23] | b_tiny});
-        tag1_q    <= tag_i;
+      if (valid_q[5]) begin
+        result6_q <= pack(rounded5_q, side5_q.sign, side5_q.nan, side5_q.inf);
+        tag6_q    <= side5_q.tag;
       end
-      if (valid_q[1]) begin
-        zeros2_q <= 5'(leading_zeros({a_tiny1_q ? a_sig1_q : {b_sig1_q, {(24 - BBits){1'b0}}}, 8'h80}));
-        exp2_q   <= $signed({1'b0, exp1_q}) - 11'sd127;
-        side2_q  <= '{tag: tag1_q, sign: sign1_q, inf: a_max1_q || b_max1_q,
-                      nan: (a_max1_q && (a_frac1_q || (b_tiny1_q && !b_frac1_q)))
-                           || (b_max1_q && (b_frac1_q || (a_tiny1_q && !a_frac1_q)))};
-      end
-      if (valid_q[2]) begin
-        move3_q <= move(exp2_q, zeros2_q);
-        side3_q <= side2_q;
+      if (valid_q[4]) begin
+        rounded5_q <= round(coarse4_q, move4_q.right[3:0], lost4_q, move4_q.exponent);
+        side5_q    <= side4_q;
       end
       if (valid_q[3]) begin
         unique case (move3_q.right[5:4])
@@ -167,13 +155,30 @@ module f32_mul
         move4_q <= move3_q;
         side4_q <= side3_q;
       end
-      if (valid_q[4]) begin
-        rounded5_q <= round(coarse4_q, move4_q.right[3:0], lost4_q, move4_q.exponent);
-        side5_q    <= side4_q;
+      if (valid_q[2]) begin
+        move3_q <= move(exp2_q, zeros2_q);
+        side3_q <= side2_q;
       end
-      if (valid_q[5]) begin
-        result6_q <= pack(rounded5_q, side5_q.sign, side5_q.nan, side5_q.inf);
-        tag6_q    <= side5_q.tag;
+      if (valid_q[1]) begin
+        zeros2_q <= 5'(leading_zeros({a_tiny1_q ? a_sig1_q : 24'(b_sig1_q) << (24 - BBits),
+                                      8'h80}));
+        exp2_q   <= $signed({1'b0, exp1_q}) - 11'sd127;
+        side2_q  <= '{tag: tag1_q, sign: sign1_q, inf: a_max1_q || b_max1_q,
+                      nan: (a_max1_q && (a_frac1_q || (b_tiny1_q && !b_frac1_q)))
+                           || (b_max1_q && (b_frac1_q || (a_tiny1_q && !a_frac1_q)))};
+      end
+      if (valid_i) begin
+        sign1_q   <= a_i[31] ^ b_i[31];
+        a_tiny1_q <= a_tiny;
+        b_tiny1_q <= b_tiny;
+        a_max1_q  <= &a_i[30:23];
+        b_max1_q  <= &b_i[30:23];
+        a_frac1_q <= |a_i[22:0];
+        b_frac1_q <= |b_i[22:0];
+        a_sig1_q  <= {!a_tiny, a_i[22:0]};
+        b_sig1_q  <= {!b_tiny, b_i[22-:BBits-1]};
+        exp1_q    <= 10'({a_i[30:24], a_i[23] | a_tiny}) + 10'({b_i[30:24], b_i[23] | b_tiny});
+        tag1_q    <= tag_i;
       end
     end
   end

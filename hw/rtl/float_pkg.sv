@@ -3,10 +3,11 @@ package float_pkg;
 
   localparam logic [31:0] CanonicalNan = 32'h7FC0_0000;
 
-  // Zeros above the highest one. For a word of fewer bits put it at the top and a one below it, which ends the count.
+  // Zeros above the highest one. For a word of fewer bits put it at the top and a one below it,
+  // which ends the count.
   //
-  // The first nibble that is not zero gives the upper bits, its own zeros the lower two: flatter than halving the word
-  // five times.
+  // The first nibble that is not zero gives the upper bits, its own zeros the lower two: flatter
+  // than halving the word five times.
   function automatic logic [5:0] leading_zeros(logic [31:0] word);
     logic [7:0] any;
     logic [2:0] first;

@@ -1,9 +1,11 @@
-/// The scale step of one port: a lane for every two tokens, all on the same slot, and the way to read the results.
+/// The scale step of one port: a lane for every two tokens, all on the same slot, and the way to
+/// read the results.
 ///
-/// A slot is a channel of a token of each lane's pair. Its dot products, activation sums and scales and the channel's
-/// zero point and scale come in one cycle; `scale_lane` says what is done with them and when an accumulator may be
-/// used again. Throughput one slot a cycle. `done_o` tells, once a block, that its accumulators hold the results: slots
-/// must come in the order of channels, token inside, and the results be read in the order of tokens, channel inside.
+/// A slot is a channel of a token of each lane's pair. Its dot products, activation sums and scales
+/// and the channel's zero point and scale come in one cycle; `scale_lane` says what is done with
+/// them and when an accumulator may be used again. Throughput one slot a cycle. `done_o` tells,
+/// once a block, that its accumulators hold the results: slots must come in the order of channels,
+/// token inside, and the results be read in the order of tokens, channel inside.
 ///
 /// `read_data_o` follows `read_en_i` by one cycle.
 module group_accumulate #(
@@ -67,7 +69,8 @@ module group_accumulate #(
       .valid_i       (valid_i && (token_i ? second_en : token_en_i[2*l])),
       .address_i     ({bank_i, token_i, channel_i}),
       .first_i,
-      // Token 0 of the last channel: the other token's sum comes a cycle later, long before it is read.
+      // Token 0 of the last channel: the other token's sum comes a cycle later, long before it is
+      // read.
       .end_i         (end_i && !token_i),
       .dot_i         (dot_i[l]),
       .zero_i,

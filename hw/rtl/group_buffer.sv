@@ -1,13 +1,16 @@
-/// Sums the lines of a group for every channel and token of a port, and keeps the sums of the last two groups.
+/// Sums the lines of a group for every channel and token of a port, and keeps the sums of the last
+/// two groups.
 ///
-/// Written: a sum over one line from every chain, one tile a cycle. The two lanes of `mul_pair` are taken apart and added
-/// to the sums of their channels; `first_line_i` begins a sum. A segment has 8-bit codes in two planes: with `low_plane_i`
-/// the first line of the low plane is added to 16 times the sum of the high plane, whose zero points are of no concern
-/// here. Sums of 64 products of 8 bits by 8 bits fit 22 bits: 64 * 255 * 128 = 2,088,960.
+/// Written: a sum over one line from every chain, one tile a cycle. The two lanes of `mul_pair` are
+/// taken apart and added to the sums of their channels; `first_line_i` begins a sum. A segment has
+/// 8-bit codes in two planes: with `low_plane_i` the first line of the low plane is added to 16
+/// times the sum of the high plane, whose zero points are of no concern here. Sums of 64 products
+/// of 8 bits by 8 bits fit 22 bits: 64 * 255 * 128 = 2,088,960.
 ///
-/// Read: a slot (quad, channel, token of a lane's pair) gives the sum of every lane 2 cycles later. A bank belongs to one
-/// group; while one fills, `scale_lane` works through the other. A sum can be read, and added to, in the cycle after it
-/// was written. There is no protection: the caller must not write a bank whose slots are still to be read.
+/// Read: a slot (quad, channel, token of a lane's pair) gives the sum of every lane 2 cycles later.
+/// A bank belongs to one group; while one fills, `scale_lane` works through the other. A sum can be
+/// read, and added to, in the cycle after it was written. There is no protection: the caller must
+/// not write a bank whose slots are still to be read.
 module group_buffer #(
   parameter int unsigned Tokens = 8,
   localparam int unsigned Lanes = (Tokens + 1) / 2  // a lane serves tokens 2 l and 2 l + 1
@@ -88,7 +91,9 @@ module group_buffer #(
 
     always_ff @(posedge clk_i) begin
       if (read_en_i[0] && lane_en) word_q <= words[read_token_i][read_channel_i[1]];
-      if (read_en_i[1] && lane_en) dot_q <= high_q ? word_q[2*DotWidth-1:DotWidth] : word_q[DotWidth-1:0];
+      if (read_en_i[1] && lane_en) begin
+        dot_q <= high_q ? word_q[2*DotWidth-1:DotWidth] : word_q[DotWidth-1:0];
+      end
     end
 
     assign dot_o[l] = dot_q;

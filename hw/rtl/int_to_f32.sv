@@ -1,7 +1,8 @@
-/// A signed integer of up to 24 bits as binary32. Exact, since the significand has as many bits; zero is +0.0.
+/// A signed integer of up to 24 bits as binary32. Exact, since the significand has as many bits;
+/// zero is +0.0.
 ///
-/// Latency 3 cycles (`Latency`: magnitude, leading zeros, shift), throughput one a cycle, no back-pressure. `tag_i`
-/// travels along. Nothing is clocked while there is nothing to do.
+/// Latency 3 cycles (`Latency`: magnitude, leading zeros, shift), throughput one a cycle, no
+/// back-pressure. `tag_i` travels along. Nothing is clocked while there is nothing to do.
 module int_to_f32
   import float_pkg::*;
 #(
@@ -25,7 +26,8 @@ module int_to_f32
     $error("int_to_f32: Width must be 2 to 24");
   end
 
-  localparam logic [7:0] TopExponent = 8'(127 + Width - 1);  // of a one in the top bit of the magnitude
+  // Of a one in the top bit of the magnitude.
+  localparam logic [7:0] TopExponent = 8'(127 + Width - 1);
 
   logic [Latency:1]    valid_q;
   logic [TagWidth-1:0] tag1_q, tag2_q, tag3_q;
@@ -47,12 +49,12 @@ module int_to_f32
   end
 
   // The outer condition follows from the others; it spares a simulator the stages of an idle unit.
+  // With the last stage first it needs no copies of the registers either.
   always_ff @(posedge clk_i) begin
     if (valid_i || |valid_q) begin
-      if (valid_i) begin
-        magnitude1_q <= int_i[Width-1] ? -int_i : int_i;
-        sign1_q      <= int_i[Width-1];
-        tag1_q       <= tag_i;
+      if (valid_q[2]) begin
+        result3_q <= pack(magnitude2_q, zeros2_q, sign2_q);
+        tag3_q    <= tag2_q;
       end
       if (valid_q[1]) begin
         magnitude2_q <= magnitude1_q;
@@ -60,9 +62,10 @@ module int_to_f32
         sign2_q      <= sign1_q;
         tag2_q       <= tag1_q;
       end
-      if (valid_q[2]) begin
-        result3_q <= pack(magnitude2_q, zeros2_q, sign2_q);
-        tag3_q    <= tag2_q;
+      if (valid_i) begin
+        magnitude1_q <= int_i[Width-1] ? -int_i : int_i;
+        sign1_q      <= int_i[Width-1];
+        tag1_q       <= tag_i;
       end
     end
   end

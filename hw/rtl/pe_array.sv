@@ -1,8 +1,10 @@
-/// The multipliers of one port: a tile of 4 channels x 8 inputs times 8 inputs of every token, every cycle.
+/// The multipliers of one port: a tile of 4 channels x 8 inputs times 8 inputs of every token,
+/// every cycle.
 ///
-/// A chain of 8 DSPs serves 2 channels of a token, so there are 2 x Tokens chains: with 8 tokens 128 DSPs do 256
-/// multiplications a cycle. The weights are skewed here (input i comes i cycles later, see `dot_chain`); the activations
-/// come skewed from `activation_buffer`, since all ports use the same. Latency 10 cycles, one tile a cycle.
+/// A chain of 8 DSPs serves 2 channels of a token, so there are 2 x Tokens chains: with 8 tokens
+/// 128 DSPs do 256 multiplications a cycle. The weights are skewed here (input i comes i cycles
+/// later, see `dot_chain`); the activations come skewed from `activation_buffer`, since all ports
+/// use the same. Latency 10 cycles, one tile a cycle.
 ///
 /// `en_i` keeps everything moving; a token whose `token_en_i` is low is not clocked.
 module pe_array

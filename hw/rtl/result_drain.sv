@@ -1,12 +1,13 @@
-/// Reads the results of a port's blocks out of their accumulators, adds the bias and hands them over.
+/// Reads the results of a port's blocks out of their accumulators, adds the bias and hands them
+/// over.
 ///
-/// Order within a block: tokens, channel inside. Throughput one result a cycle as long as the receiver takes them;
-/// latency 10 cycles from the accumulator to `valid_o`. A result is read only if there is a place for it in the FIFO at
-/// the end, so the adder never has to stop. Without bias +0.0 is added, which changes nothing: a sum that began at +0.0
-/// is never -0.0.
+/// Order within a block: tokens, channel inside. Throughput one result a cycle as long as the
+/// receiver takes them; latency 10 cycles from the accumulator to `valid_o`. A result is read only
+/// if there is a place for it in the FIFO at the end, so the adder never has to stop. Without bias
+/// +0.0 is added, which changes nothing: a sum that began at +0.0 is never -0.0.
 ///
-/// `block_i` announces a finished block; `freed_o` tells that a bank has been read and may be used again. Up to one block
-/// a bank waits; they are taken in turn.
+/// `block_i` announces a finished block; `freed_o` tells that a bank has been read and may be used
+/// again. Up to one block a bank waits; they are taken in turn.
 module result_drain #(
   parameter int unsigned Channels = 16,      // of a block
   parameter int unsigned BiasRows = 1024,    // of this port
@@ -41,7 +42,7 @@ module result_drain #(
   output logic                idle_o         // nothing waits, nothing is on its way
 );
 
-  localparam int unsigned FifoDepth = 16;    // at least the latency, so that results flow every cycle
+  localparam int unsigned FifoDepth = 16;  // at least the latency, so that results flow every cycle
 
   typedef struct packed {
     logic       last;
@@ -54,7 +55,8 @@ module result_drain #(
     logic [31:0] data;
   } result_t;
 
-  // Which bank is being read, and where. While one is read only the other can be announced, so one bit each is enough.
+  // Which bank is being read, and where. While one is read only the other can be announced, so one
+  // bit each is enough.
   logic [1:0]          waiting_q;
   logic                running_q, bank_q;
   logic [2:0]          token_q;

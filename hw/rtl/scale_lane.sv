@@ -1,13 +1,15 @@
-/// Ends the groups of two tokens of a port: takes a dot product of integers and adds it, scaled, to an f32 accumulator.
+/// Ends the groups of two tokens of a port: takes a dot product of integers and adds it, scaled, to
+/// an f32 accumulator.
 ///
 ///   D   = dot - zero * sum                       exact; in a segment dot - 16 * zero * sum
 ///   m   = weight scale * activation scale        rounded to f32
 ///   p   = f32(D) * m                             rounded
 ///   acc = acc + p                                rounded; the first group is added to +0.0
 ///
-/// One slot a cycle: a channel of a token. Latency 26 cycles from the slot to the accumulator, of which the loop through
-/// the accumulator takes 9: a caller must leave as many cycles between two slots of the same accumulator. There are 2
-/// banks x 2 tokens x 16 channels of accumulators. They can be read at any time through `read_address_i` (same cycle).
+/// One slot a cycle: a channel of a token. Latency 26 cycles from the slot to the accumulator, of
+/// which the loop through the accumulator takes 9: a caller must leave as many cycles between two
+/// slots of the same accumulator. There are 2 banks x 2 tokens x 16 channels of accumulators. They
+/// can be read at any time through `read_address_i` (same cycle).
 module scale_lane (
   input  logic               clk_i,
   input  logic               rst_ni,
