@@ -76,7 +76,7 @@ fn no_work(_: &Operation, _: Place) -> ProcessorWork {
 
 /// The hardware as built, its parts placed apart.
 fn built() -> HardwareConfig {
-    HardwareConfig { placement: Placement::Staggered, ..HardwareConfig::default() }
+    HardwareConfig::default()
 }
 
 /// Milliseconds and GB/s of weights.
@@ -94,10 +94,13 @@ fn token() -> Vec<Step> {
 /// Contiguous quarters, as in the file or placed apart, against row blocks dealt out in turn.
 fn placement(answers: &mut Vec<Answer>) {
     let variants = [
-        ("quarters, as in the file", HardwareConfig::default()),
-        ("quarters, windows", HardwareConfig { placement: Placement::Windows, ..HardwareConfig::default() }),
+        ("quarters, as in the file", HardwareConfig { placement: Placement::AsInFile, ..built() }),
+        ("quarters, windows", HardwareConfig { placement: Placement::Windows, ..built() }),
         ("quarters, staggered", built()),
-        ("blocks in turn", HardwareConfig { division: Division::RoundRobin, ..HardwareConfig::default() }),
+        (
+            "blocks in turn",
+            HardwareConfig { division: Division::RoundRobin, placement: Placement::AsInFile, ..built() },
+        ),
     ];
     for (variant, hardware) in variants {
         for name in ["qkv", "o", "gate_up", "down", "head", "token"] {

@@ -7,7 +7,9 @@ mod operation;
 
 use edgewen_accel::image::Layout;
 use edgewen_accel::memory::{DataRate, MemoryConfig};
-use edgewen_accel::perf::accelerator::{HardwareConfig, Operation, Step, StepTime, WeightLayout, run};
+use edgewen_accel::perf::accelerator::{
+    HardwareConfig, Operation, Placement, Step, StepTime, WeightLayout, run,
+};
 use edgewen_accel::registers as map;
 use edgewen_rtl::{MemoryTiming, RtlOptions};
 use operation::{Program, Shape};
@@ -63,6 +65,7 @@ fn model(program: &Program, layout: Layout, gap: u64, run_ahead: bool) -> Cycles
     let hardware = HardwareConfig {
         layout: if layout == Layout::RowBlocks { WeightLayout::RowBlocks } else { WeightLayout::AwqMacro },
         run_ahead,
+        placement: Placement::AsInFile,
         ..HardwareConfig::default()
     };
     let steps: Vec<Step> = program

@@ -48,7 +48,8 @@ pub enum Placement {
     AsInFile,
     /// A window of the whole file for each port, shifted by 16 KiB from port to port.
     Windows,
-    /// Each part begins in another pair of banks: port p's at p · 16 KiB modulo 64 KiB.
+    /// A region for each port, each one bank further: what the host does. Which port begins where in the file plays no
+    /// part then; the steps' addresses only say which matrices are the same.
     Staggered,
 }
 
@@ -83,7 +84,7 @@ impl Default for HardwareConfig {
         Self {
             layout: WeightLayout::RowBlocks,
             division: Division::Quarters,
-            placement: Placement::AsInFile,
+            placement: Placement::Staggered,
             fifo_depth: 28_672,
             max_outstanding: 16,
             burst_beats: 16,

@@ -7,6 +7,7 @@ use super::{
     Division, HardwareConfig, Placement, Step, StepTime, WEIGHT_PORTS, block_beats, block_channels, divide,
 };
 use crate::memory::{MemoryConfig, MemoryModel, ProcessorTraffic};
+use std::collections::{BTreeMap, HashMap};
 
 /// Clocks of the prefetcher for a descriptor.
 const PREFETCH: u64 = 18;
@@ -20,11 +21,13 @@ const SETTLE: u64 = 6;
 const QUEUE: usize = 4;
 /// Descriptors in the ring.
 const RING: usize = 256;
+/// Where the regions of the ports begin.
+const MODEL_BASE: u64 = 0x1000_0000;
 /// Bytes after which the pairs of banks come round again, and bytes of one of them.
-const BANKS_BYTES: u64 = 0x1_0000;
-const BANK_BYTES: u64 = 0x4000;
-/// Memory that each port has for itself when placed.
-const PORT_REGION: u64 = 0x1000_0000;
+const BANK_CYCLE: u64 = 0x1_0000;
+const BANK: u64 = 0x4000;
+/// From window to window, besides a bank.
+const WINDOW: u64 = 0x1000_0000;
 /// Bytes that may still be on their way when the processor is said to be done.
 const PROCESSOR_SLACK: u64 = 4096;
 
@@ -45,6 +48,26 @@ struct Work {
     step: usize,
     until: u64,
     bytes: u64,
+}
+
+/// Gives every port a region: each matrix begins at the same place of all four, and each region one bank further.
+fn place(hardware: &HardwareConfig, steps: &[Step]) -> (HashMap<u64, u64>, u64) {
+    let longest: BTreeMap<u64, u64> = steps
+        .iter()
+        .map(|Step { operation, .. }| {
+            let blocks = operation.rows.div_ceil(block_channels(hardware.layout));
+            let most = divide(&hardware.division, blocks).into_iter().map(|part| part.1).max().unwrap_or(0);
+            let bytes = u64::from(most) * u64::from(block_beats(hardware.layout, operation)) * 16;
+            (operation.address, bytes.next_multiple_of(64))
+        })
+        .collect();
+    let mut next = MODEL_BASE;
+    let mut placed = HashMap::new();
+    for (address, bytes) in longest {
+        placed.insert(address, next);
+        next += bytes;
+    }
+    (placed, (next - MODEL_BASE).next_multiple_of(BANK_CYCLE) + BANK)
 }
 
 /// Everything.
@@ -73,6 +96,9 @@ pub(super) struct Machine<'a> {
     next_take: u64,
     times: Vec<StepTime>,
     began: u64,
+    /// With [`Placement::Staggered`]: where a matrix begins in the first region, and from region to region.
+    placed: HashMap<u64, u64>,
+    region: u64,
 }
 
 impl<'a> Machine<'a> {
@@ -80,9 +106,12 @@ impl<'a> Machine<'a> {
         let port = |port| {
             ReadMaster::new(port, hardware.burst_beats, hardware.max_outstanding, Some(hardware.fifo_depth))
         };
+        let (placed, region) = place(hardware, steps);
         Self {
             hardware,
             steps,
+            placed,
+            region,
             memory: MemoryModel::new(memory.clone()),
             pl_mhz: memory.pl_mhz,
             ports: std::array::from_fn(port),
@@ -189,11 +218,10 @@ impl<'a> Machine<'a> {
                     _ => (u64::MAX, 0),
                 };
                 let in_file = operation.address + u64::from(first) * beats * 16;
-                let window = p as u64 * (PORT_REGION + BANK_BYTES);
                 let address = match self.hardware.placement {
                     Placement::AsInFile => in_file,
-                    Placement::Windows => in_file + window,
-                    Placement::Staggered => operation.address.next_multiple_of(BANKS_BYTES) + window,
+                    Placement::Windows => in_file + p as u64 * (WINDOW + BANK),
+                    Placement::Staggered => self.placed[&operation.address] + p as u64 * self.region,
                 };
                 port.commands.push_back(Command {
                     address,
