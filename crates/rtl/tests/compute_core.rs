@@ -261,8 +261,10 @@ impl Bench {
             let codes: Vec<u8> = groups.iter().flat_map(|group| group.codes.map(|code| code as u8)).collect();
             for (beat, bytes) in codes.chunks(16).enumerate() {
                 model.set("act_beat_i", beat as u64);
-                let words: Vec<u32> =
-                    bytes.chunks(4).map(|bytes| u32::from_le_bytes(bytes.try_into().unwrap())).collect();
+                let words: Vec<u32> = bytes
+                    .chunks(4)
+                    .map(|bytes| u32::from_le_bytes(bytes.try_into().expect("four of them")))
+                    .collect();
                 model.set_words("act_data_i", &words);
                 model.clock();
             }
@@ -388,14 +390,14 @@ impl Bench {
         }
         let mut data = [0; PORTS];
         self.model.get_words_at(self.ports.data, &mut data);
-        for port in 0..PORTS {
+        for (port, value) in data.into_iter().enumerate() {
             if taken >> port & 1 == 0 {
                 continue;
             }
             let channel = self.model.get_at(self.ports.res_channel) >> (4 * port) & 15;
             let token = self.model.get_at(self.ports.token) >> (3 * port) & 7;
             let last = self.model.get_at(self.ports.last) >> port & 1 == 1;
-            self.results[port].push_back((token as usize, channel as usize, data[port], last));
+            self.results[port].push_back((token as usize, channel as usize, value, last));
         }
     }
 
@@ -473,7 +475,7 @@ fn run_all(tokens: usize, layout: usize) {
         // Ports differ by at most a block.
         let mut blocks: [usize; PORTS] = std::array::from_fn(|_| most - (random.next_u32() & 1) as usize);
         blocks[random.next_u32() as usize % PORTS] = most;
-        let segments = layout == 0 && random.next_u32() % 3 == 0;
+        let segments = layout == 0 && random.next_u32().is_multiple_of(3);
         let shape = Shape { channels: bench.channels, segments, groups, tokens: used, blocks };
         let operation = Operation::new(&mut random, kind, &shape);
         bench.run(&operation, loads[index % 4]);

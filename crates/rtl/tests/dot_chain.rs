@@ -63,7 +63,7 @@ fn sums_the_products_of_8_inputs() {
             })
         })
         .collect();
-    let sums = run(&mut model, &all, || random.next_u32() % 4 == 0);
+    let sums = run(&mut model, &all, || random.next_u32().is_multiple_of(4));
     for (operands, &sum) in all.iter().zip(&sums) {
         assert_eq!(lanes(sum), plain(operands), "{operands:?}");
     }

@@ -21,8 +21,8 @@ fn group(model: &mut Model, random: &mut Pcg64Mcg, bank: u64, planes: usize, oth
     let mut owed = [None; 2];
     for tile in 0..planes * 32 {
         let (plane, line, quad) = (tile / 32, tile / 4 % 8, tile % 4);
-        let extreme = random.next_u32() % 4 == 0;
-        for token in 0..TOKENS {
+        let extreme = random.next_u32().is_multiple_of(4);
+        for (token, sums) in sums[quad].iter_mut().enumerate() {
             for pair in 0..2 {
                 let lane = |random: &mut Pcg64Mcg| match extreme {
                     true => [15_240, -15_360][random.next_u32() as usize % 2],
@@ -32,7 +32,7 @@ fn group(model: &mut Model, random: &mut Pcg64Mcg, bank: u64, planes: usize, oth
                 let packed = (high << 20) + low;
                 model.set_bits("sum_i", (token * 2 + pair) as u32 * 38, 38, packed as u64 & ((1 << 38) - 1));
                 for (channel, value) in [(2 * pair, low), (2 * pair + 1, high)] {
-                    let sum = &mut sums[quad][token][channel];
+                    let sum = &mut sums[channel];
                     *sum = if plane == 1 && line == 0 { *sum * 16 } else { *sum } + value;
                 }
             }
@@ -42,9 +42,10 @@ fn group(model: &mut Model, random: &mut Pcg64Mcg, bank: u64, planes: usize, oth
         model.set("quad_i", quad as u64);
         model.set("first_line_i", u64::from(tile < 4));
         model.set("low_plane_i", u64::from(plane == 1 && line == 0));
-        let slot = if random.next_u32() % 8 == 0 { None } else { slots.next() }.filter(|&slot| slot < 32);
+        let slot =
+            if random.next_u32().is_multiple_of(8) { None } else { slots.next() }.filter(|&slot| slot < 32);
         clock(model, slot, bank ^ 1, &mut owed, other);
-        if random.next_u32() % 4 == 0 {
+        if random.next_u32().is_multiple_of(4) {
             model.set("valid_i", 0);
             clock(model, None, bank ^ 1, &mut owed, other);
         }

@@ -84,7 +84,7 @@ fn accumulates_like_the_functional_model() {
         for round in 0..12 {
             for address in 0..64 {
                 bench.clock(Some(address), round % 6 == 0, segments);
-                if bench.random.next_u32() % 8 == 0 {
+                if bench.random.next_u32().is_multiple_of(8) {
                     bench.clock(None, false, segments);
                 }
             }
