@@ -343,9 +343,14 @@ pub fn report(shape: &Shape, request: &Request, resources: Option<serde_json::Va
             .then(|| prefill(&hybrid, shape, request.prefill_tokens)),
         processor: build::processor_rows(shape, &hybrid, request.context),
         table_one: build::comparisons(shape, &hybrid),
-        seed: BUILDS.par_iter().map(|&of| build::seed_row(shape, request.data_rate, of)).collect(),
+        seed: seed_rows(shape, request.data_rate),
         ladder: ladder::ladder(shape, &hybrid, request.data_rate),
         what_if: build::what_if(shape, &hybrid, request),
         resources,
     }
+}
+
+/// What the model says of the seed's published figures.
+pub fn seed_rows(shape: &Shape, rate: DataRate) -> Vec<SeedRow> {
+    BUILDS.par_iter().map(|&of| build::seed_row(shape, rate, of)).collect()
 }
