@@ -121,7 +121,9 @@ impl Bench {
 
 #[test]
 fn writes_every_beat_where_it_belongs() {
-    for (rate, push_rate, latency) in [(256, 256, 3), (256, 256, 200), (120, 256, 10), (256, 60, 10), (30, 30, 90)] {
+    for (rate, push_rate, latency) in
+        [(256, 256, 3), (256, 256, 200), (120, 256, 10), (256, 60, 10), (30, 30, 90)]
+    {
         let Some(mut bench) = Bench::new() else { return };
         (bench.slave.rate, bench.push_rate, bench.slave.latency) = (rate, push_rate, latency);
         bench.commands(300);

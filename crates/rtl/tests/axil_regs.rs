@@ -36,7 +36,8 @@ impl Bench {
             self.model.set("s_axil_bready", u64::from(cycle >= answer_at));
             self.model.eval();
             let taken = |channel: &str, model: &Model| {
-                model.get(&format!("s_axil_{channel}valid")) == 1 && model.get(&format!("s_axil_{channel}ready")) == 1
+                model.get(&format!("s_axil_{channel}valid")) == 1
+                    && model.get(&format!("s_axil_{channel}ready")) == 1
             };
             address |= taken("aw", &self.model);
             data |= taken("w", &self.model);
@@ -114,7 +115,8 @@ fn every_reset_value_is_the_documented_one() {
 #[test]
 fn keeps_what_is_written_byte_by_byte() {
     let Some(mut bench) = Bench::new() else { return };
-    let mut values = [(0x02c, 3_000_000_u32, "timeout_o"), (0x034, 0, "stream_tail_o"), (0x038, 0, "doorbell_o")];
+    let mut values =
+        [(0x02c, 3_000_000_u32, "timeout_o"), (0x034, 0, "stream_tail_o"), (0x038, 0, "doorbell_o")];
     for _ in 0..400 {
         let index = bench.random.next_u32() as usize % values.len();
         let (data, strobes) = (bench.random.next_u32(), u64::from(bench.random.next_u32() % 16));

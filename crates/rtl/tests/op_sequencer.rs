@@ -168,6 +168,8 @@ const ILLEGAL: &[(&str, Change)] = &[
     ("too few beats", |words| words[1] -= 1 << 16),
     ("too many beats", |words| words[1] += 4 << 16),
     ("header", |words| words[15] += 4),
+    ("segments with a header", |words| (words[0], words[1]) = (words[0] | 4, 14 | (14 * 68) << 16)),
+    ("segments as long as row blocks", |words| (words[0], words[15]) = (words[0] | 4, 0)),
     ("no rows", |words| (words[2], words[8], words[9]) = (0, 0, 0)),
     ("a row too many", |words| words[2] = 72 * 16 + 1),
     ("a row too few", |words| words[2] = 71 * 16),
@@ -204,7 +206,11 @@ fn refuses_what_breaks_a_rule() {
 #[test]
 fn accepts_what_is_just_legal() {
     let beats = |groups: u32| groups | (4 * (groups * 5).div_ceil(8) + groups * 32) << 16;
-    let changes: [(&str, Change); 4] = [
+    let changes: [(&str, Change); 5] = [
+        ("segments", |words| {
+            (words[0], words[1], words[15]) =
+                (words[0] | 4, words[1] & 0xffff | words[1] % 65_536 * 68 << 16, 0);
+        }),
         ("8 tokens", |words| words[0] = words[0] & !0xf0 | 0x70),
         ("a row", |words| (words[2], words[8], words[9]) = (1, 0, 1 << 16)),
         ("4096 rows of bias", |words| (words[2], words[8], words[9]) = (4096, 64 | 64 << 16, 64 | 64 << 16)),
@@ -232,9 +238,11 @@ fn macro_blocks_have_no_header() {
     let Some(mut bench) = Bench::new(&[("Layout", "1")], 2) else { return };
     let descriptor = Descriptor { block_beats: 18 * 14, header_beats: 0, rows: 576, ..legal() };
     bench.ring[0] = descriptor.encode().expect("it is legal");
-    bench.ring[1] = legal().encode().expect("it is legal");
+    bench.ring[1] =
+        Descriptor { segments: true, block_beats: 68 * 14, ..descriptor }.encode().expect("it is legal");
     bench.model.set("doorbell_i", 2);
     bench.operation();
+    // Segments are for a design of row blocks.
     bench.until("descriptor_error_o", 60);
 }
 

@@ -139,7 +139,13 @@ fn every_result_lands_at_its_address() {
         Case { tokens: 8, blocks: [9, 9, 9, 10], results: 0x7_0000_0fc0, stride: 0xac0, rates: FULL },
         Case { tokens: 3, blocks: [0, 13, 1, 5], results: 0x40, stride: 0x4c0, rates: (128, 256) },
         Case { tokens: 8, blocks: [1, 0, 0, 0], results: 0x3fc0, stride: 0x40, rates: (256, 20) },
-        Case { tokens: 2, blocks: [17, 16, 15, 14], results: 0xff_0000_0080, stride: 0x1_0000, rates: (60, 60) },
+        Case {
+            tokens: 2,
+            blocks: [17, 16, 15, 14],
+            results: 0xff_0000_0080,
+            stride: 0x1_0000,
+            rates: (60, 60),
+        },
     ];
     for case in &cases {
         bench.run(case);

@@ -55,6 +55,8 @@ pub struct Shape {
     pub tokens: u32,
     pub bias: bool,
     pub top_k: bool,
+    /// Keys or values instead of weights: 8 bits in two planes.
+    pub segments: bool,
     /// Blocks of each port; `None`: a quarter each.
     pub blocks: Option<[u32; PORTS]>,
     pub numbers: Numbers,
@@ -64,7 +66,7 @@ impl Shape {
     /// A matrix as they are, for one token.
     pub fn new(rows: u32, groups: u32) -> Self {
         let numbers = Numbers::Usual;
-        Self { rows, groups, tokens: 1, bias: false, top_k: false, blocks: None, numbers }
+        Self { rows, groups, tokens: 1, bias: false, top_k: false, segments: false, blocks: None, numbers }
     }
 
     /// For so many tokens.
@@ -75,6 +77,11 @@ impl Shape {
     /// With a bias.
     pub fn bias(self) -> Self {
         Self { bias: true, ..self }
+    }
+
+    /// Of segments.
+    pub fn segments(self) -> Self {
+        Self { segments: true, ..self }
     }
 }
 
@@ -126,28 +133,29 @@ impl Program {
         }
     }
 
-    /// A block of random codes; those of the layout with macros have a header in every group.
+    fn layout(&self, shape: &Shape) -> Layout {
+        if shape.segments { Layout::Segments } else { self.layout }
+    }
+
+    /// A block of random codes and zero points; macros and segments have their scales in every group.
     fn block(&mut self, shape: &Shape) -> Vec<u8> {
-        let mut bytes = self.bytes(16 * self.layout.block_beats(shape.groups) as usize);
-        match self.layout {
-            Layout::RowBlocks => {
-                for scale in bytes[..32 * shape.groups as usize].chunks_exact_mut(2) {
-                    scale.copy_from_slice(&self.scale(shape.numbers));
-                }
-            }
-            Layout::AwqMacro => {
-                for group in bytes.chunks_exact_mut(288) {
-                    for scale in group[16..32].chunks_exact_mut(2) {
-                        scale.copy_from_slice(&self.scale(shape.numbers));
-                    }
-                }
+        let layout = self.layout(shape);
+        let mut bytes = self.bytes(16 * layout.block_beats(shape.groups) as usize);
+        let (stride, scales) = match layout {
+            Layout::RowBlocks => (bytes.len(), 0..32 * shape.groups as usize),
+            Layout::AwqMacro => (288, 16..32),
+            Layout::Segments => (1088, 0..32),
+        };
+        for part in bytes.chunks_exact_mut(stride) {
+            for scale in part[scales.clone()].chunks_exact_mut(2) {
+                scale.copy_from_slice(&self.scale(shape.numbers));
             }
         }
         if shape.numbers == Numbers::Extreme {
             // All codes and zero points 0, or all 15.
             let (value, header) =
                 ([0, 0xff][self.random.next_u32() as usize % 2], 32 * shape.groups as usize);
-            if self.layout == Layout::RowBlocks {
+            if layout == Layout::RowBlocks {
                 bytes[header..].fill(value);
             }
         }
@@ -198,10 +206,10 @@ impl Program {
         self.descriptors.push(Descriptor {
             tokens: shape.tokens,
             top_k: shape.top_k,
-            segments: false,
+            segments: shape.segments,
             groups: shape.groups,
-            block_beats: self.layout.block_beats(shape.groups),
-            header_beats: self.layout.header_beats(shape.groups),
+            block_beats: self.layout(shape).block_beats(shape.groups),
+            header_beats: self.layout(shape).header_beats(shape.groups),
             rows: shape.rows,
             tag: 0x100 + tag,
             ports,
