@@ -50,7 +50,7 @@ fn logits_are_the_bits_of_the_cpu_whatever_the_accelerator_does_of_it() {
     let one_group = Limits { max_groups: 4, ring_entries: 5, ..Limits::default() };
     let one_token = Limits { tokens: 1, ..Limits::default() };
     for limits in [Limits::default(), one_group, one_token] {
-        for piece in [1, 50] {
+        for piece in [1, 5, 50, 210] {
             let found = logits(&mut on_sim(&file, limits), &tokens, piece);
             let same = found.iter().zip(&expected).position(|(a, b)| a.to_bits() != b.to_bits());
             assert_eq!(same, None, "{limits:?}, pieces of {piece}: first different logit");

@@ -5,7 +5,7 @@ mod common;
 
 use std::sync::{Arc, Mutex};
 
-use common::{HEAD_4, cpu, on, packed, sim};
+use common::{HEAD_4, cpu, cpu_with, on, packed, sim};
 use edgewen_accel::host::{Accelerator, AddressMap, AddressSpace, BusError, Device, HostOptions, Memory};
 use edgewen_accel::image::{Layout, ModelImage};
 use edgewen_accel::program::Limits;
@@ -13,6 +13,7 @@ use edgewen_accel::registers as map;
 use edgewen_accel::sim::Sim;
 use edgewen_accel::{Error, Result};
 use edgewen_engine::{Backend, Batch, Forward, Logits};
+use edgewen_kernels::kv::KvType;
 use edgewen_layout::GroupSize;
 use edgewen_model::packed::PackedFile;
 use edgewen_testing::TinySpec;
@@ -119,6 +120,33 @@ fn a_bus_error_names_operation_port_and_address_and_the_next_call_works() {
         }
         *hole.lock().unwrap() = None;
         assert_eq!(run(&mut backend).unwrap(), expected, "after: {message}");
+    }
+}
+
+#[test]
+fn an_error_in_keys_or_values_names_the_attention_of_the_layer() {
+    let spec = TinySpec { hidden: 256, heads: 4, kv_heads: 2, ..TinySpec::default() };
+    let file = packed(&spec, GroupSize::G64, HEAD_4);
+    let (device, image, hole) = failing(&file);
+    let cpu = || cpu_with(&file, KvType::Int8);
+    let mut backend = Accelerator::new(device, &image, cpu(), HostOptions::default()).unwrap();
+    let tokens = token_ids(71, 272, 1);
+    let last = |backend: &mut dyn Backend| {
+        let mut forward = Forward::default();
+        forward.run(backend, &Batch::one(0, 0, &tokens[..70]), Logits::None)?;
+        forward.run(backend, &Batch::one(0, 70, &tokens[70..]), Logits::Last).map(<[f32]>::to_vec)
+    };
+    let expected = last(&mut cpu()).unwrap();
+    // Regions begin with port 0's; a layer has 2 heads, each with 4 groups of keys and 4 of values.
+    for (index, name) in [(0, "layers.0.attention (keys)"), (7, "layers.1.attention (values)")] {
+        let from = ACTIVATIONS + index * 4 * 1088;
+        *hole.lock().unwrap() = Some(Hole { from, to: from + 1, error: BusError::Slave, writes: false });
+        let message = last(&mut backend).unwrap_err().to_string();
+        for word in [name, "weight port 0", &format!("address {from:#012x}")] {
+            assert!(message.contains(word), "no `{word}` in: {message}");
+        }
+        *hole.lock().unwrap() = None;
+        assert_eq!(last(&mut backend).unwrap(), expected, "after: {message}");
     }
 }
 

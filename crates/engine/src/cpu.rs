@@ -74,6 +74,16 @@ impl CpuBackend {
         cache.append(&self.compute, &qkv[q_size..], &qkv[q_size + kv_size..], stride, segment.len);
     }
 
+    /// Attends with the queries of `qkv`, whose keys and values are appended: the other half.
+    ///
+    /// # Panics
+    /// If they are not.
+    pub fn attend(&self, layer: usize, segment: Segment, qkv: &[f32], out: &mut [f32]) {
+        let (cache, heads) = (&self.slots[segment.slot][layer], self.config.heads);
+        let (stride, Segment { len, start, .. }) = (self.config.qkv_rows(), segment);
+        attention(&self.compute, cache, qkv, stride, heads, len, start, out);
+    }
+
     /// The keys and values of a layer in a slot, if there were any yet.
     pub fn cache(&self, layer: usize, slot: usize) -> Option<&KvLayer> {
         self.slots.get(slot)?.get(layer)
@@ -175,10 +185,7 @@ impl Backend for CpuBackend {
         for (segment, rows) in batch.segments().filter(|(segment, _)| segment.len != 0) {
             let qkv = &qkv[rows.start * stride..rows.end * stride];
             self.append(layer, segment, qkv);
-            let cache = &self.slots[segment.slot][layer];
-            let out = &mut out[rows.start * q_size..rows.end * q_size];
-            let (heads, Segment { len, start, .. }) = (self.config.heads, segment);
-            attention(&self.compute, cache, qkv, stride, heads, len, start, out);
+            self.attend(layer, segment, qkv, &mut out[rows.start * q_size..rows.end * q_size]);
         }
         Ok(())
     }

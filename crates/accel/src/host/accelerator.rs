@@ -14,7 +14,7 @@ use edgewen_model::Config;
 
 use super::Device;
 use super::address_space::BusError;
-use super::attention::Head;
+use super::attention::Heads;
 use super::buffers::{Place, read_results, write_activations};
 use super::driver::Driver;
 use super::kv_store::{KvStore, SLOT};
@@ -46,7 +46,7 @@ pub struct Accelerator<D> {
     cpu: CpuBackend,
     runner: Runner<D>,
     activations: Activations,
-    heads: Vec<Head>,
+    heads: Heads,
 }
 
 impl<D: Device> Accelerator<D> {
@@ -74,7 +74,7 @@ impl<D: Device> Accelerator<D> {
         }
         driver.start(u32::try_from(plan.operations()).unwrap_or(u32::MAX))?;
         let runner = Runner::new(driver, plan, options);
-        Ok(Self { cpu, runner, activations: Activations::new(), heads: Vec::new() })
+        Ok(Self { cpu, runner, activations: Activations::new(), heads: Heads::default() })
     }
 
     /// The operations of the model.
@@ -231,32 +231,25 @@ impl<D: Device> Backend for Accelerator<D> {
         for (segment, _) in batch.segments().filter(|(segment, _)| segment.slot == SLOT) {
             self.runner.truncate(layer, segment.start);
         }
-        let single = match batch.segments().next() {
-            Some((segment, rows)) if batch.len() == 1 && rows.len() == 1 && segment.slot == SLOT => {
-                Some(segment)
-            }
-            _ => None,
+        let mut segments = batch.segments().map(|(segment, _)| segment);
+        let own = match (segments.next(), segments.next()) {
+            (Some(segment), None) if segment.slot == SLOT && segment.len != 0 => segment,
+            _ => return self.cpu.attention(layer, batch, qkv, out),
         };
+        // A single token can do with groups that were whole before it, so that they are read ahead.
+        let end = own.start + own.len;
+        let whole = if own.len == 1 { own.start } else { end };
+        self.cpu.append(layer, own, qkv);
+        self.runner.copy_groups(&self.cpu, layer, whole)?;
         let groups = self.runner.plan.kv.as_ref().map_or(0, |kv| kv.groups(layer));
-        let Some(segment) = single.filter(|_| groups != 0) else {
-            if single.is_some() {
-                self.runner.order.attention = false;
-            }
-            self.cpu.attention(layer, batch, qkv, out)?;
-            let own = batch.segments().find(|(segment, _)| segment.slot == SLOT);
-            if let Some((segment, _)) = own {
-                self.runner.copy_groups(&self.cpu, layer, segment.start + segment.len)?;
-            }
-            return Ok(());
-        };
-        self.cpu.append(layer, segment, qkv);
-        self.runner.order.attention = true;
-        let q = &qkv[..self.cpu.config().attention_size()];
-        self.runner.attend(&self.cpu, &mut self.heads, layer, segment, q, out)?;
-        if segment.len + segment.start == (groups + 1) * GROUP_POSITIONS {
-            self.runner.copy_groups(&self.cpu, layer, segment.start + segment.len)?;
+        let is_shared = groups != 0 && GROUP_POSITIONS < end;
+        self.runner.order.attention[usize::from(1 < own.len)] = is_shared;
+        if is_shared {
+            self.runner.attend(&self.cpu, &mut self.heads, layer, own, qkv, out)?;
+        } else {
+            self.cpu.attend(layer, own, qkv, out);
         }
-        Ok(())
+        Ok(self.runner.copy_groups(&self.cpu, layer, end)?)
     }
 
     fn silu_mul(&mut self, gate_up: &[f32], out: &mut [f32]) -> edgewen_engine::Result<()> {

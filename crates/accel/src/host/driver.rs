@@ -230,15 +230,31 @@ impl<D: Device> Driver<D> {
         self.device.write(map::DOORBELL.offset, self.doorbell)
     }
 
+    /// Operations that the doorbell was rung for since the last reset.
+    pub fn rung(&self) -> u32 {
+        self.doorbell
+    }
+
     /// Waits until all operations of the doorbell are done.
     ///
     /// # Errors
     /// The accelerator failed, or nothing moves any more.
     pub fn finish(&mut self) -> std::result::Result<(), Stopped> {
+        self.wait_for(self.doorbell)
+    }
+
+    /// Waits until as many operations are done as [`Self::rung`] said.
+    ///
+    /// # Errors
+    /// The accelerator failed, or nothing moves any more.
+    pub fn wait_for(&mut self, count: u32) -> std::result::Result<(), Stopped> {
         let (mut seen, mut waits) = (0, 0);
         loop {
+            if count <= self.done {
+                return Ok(());
+            }
             self.done = self.device.read(map::DONE.offset)?;
-            if self.done == self.doorbell {
+            if count <= self.done {
                 return Ok(());
             }
             let status = self.device.read(map::STATUS.offset)?;

@@ -14,7 +14,7 @@ use edgewen_model::Config;
 use super::address_space::BusError;
 use super::buffers::Place;
 use super::{Memory, driver::Words};
-use crate::descriptor::{Descriptor, PORTS, PortBlocks};
+use crate::descriptor::{ADDRESS_UNIT, Descriptor, PORTS, PortBlocks};
 use crate::image::{BANK, BANK_CYCLE, Layout};
 use crate::program::{Limits, activation_bytes};
 use crate::{Error, Result};
@@ -45,6 +45,8 @@ pub(super) struct KvStore {
     capacity: usize,
     /// Groups of each layer that are there.
     groups: Vec<usize>,
+    /// Where operands and results are, in four equal parts.
+    operands: Range<u64>,
 }
 
 impl KvStore {
@@ -67,10 +69,28 @@ impl KvStore {
         }
         let region = (capacity as u64 * group_bytes).next_multiple_of(BANK_CYCLE) + BANK;
         let (kv_heads, queries, groups) = (config.kv_heads, queries as u32, vec![0; config.layers]);
-        Some(Self { base, region, kv_heads, queries, capacity, groups })
+        let operands = base + PORTS as u64 * region..buffers.end;
+        let store = Self { base, region, kv_heads, queries, capacity, groups, operands };
+        (store.at_once(capacity) != 0 && kv_heads <= limits.ring_entries as usize).then_some(store)
     }
 
-    /// The end of the store.
+    /// Tokens with at most so many groups whose operands and results fit beside those of three other products.
+    pub(super) fn at_once(&self, groups: usize) -> usize {
+        let most = [Kind::Keys, Kind::Values].map(|kind| self.token_bytes(kind, groups));
+        ((self.part_bytes() - BANK) / most[0].max(most[1])) as usize
+    }
+
+    fn part_bytes(&self) -> u64 {
+        (self.operands.end.saturating_sub(self.operands.start) / 4).max(BANK) / BANK * BANK
+    }
+
+    /// Bytes of operands and results of a token.
+    fn token_bytes(&self, kind: Kind, groups: usize) -> u64 {
+        let heads = (self.kv_heads * self.queries()) as u64;
+        heads * (self.activation_bytes(kind, groups) + self.result_bytes(kind, groups))
+    }
+
+    /// The end of keys and values.
     pub(super) fn end(&self) -> u64 {
         self.base + PORTS as u64 * self.region
     }
@@ -134,12 +154,14 @@ impl KvStore {
         (address < self.end() && layer < self.groups.len()).then_some(layer)
     }
 
-    /// Where operands and results of each kind lie, for all heads of a layer, from `start` on.
-    pub(super) fn place(&self, start: u64, kind: Kind, groups: usize) -> Place {
+    /// Where the operands and results of all heads of a token lie: number `token` in its part of a kind, of which there
+    /// are two, while others have at most `most` groups.
+    pub(super) fn place(&self, kind: Kind, part: usize, token: usize, groups: usize, most: usize) -> Place {
+        let part = 2 * u64::from(kind == Kind::Values) + part as u64;
+        let start = self.operands.start.next_multiple_of(ADDRESS_UNIT) + part * self.part_bytes();
+        let activations = start + token as u64 * self.token_bytes(kind, most);
         let heads = (self.kv_heads * self.queries()) as u64;
-        let activations = start.next_multiple_of(BANK);
-        let results = (activations + heads * self.activation_bytes(kind, groups)).next_multiple_of(BANK);
-        Place { activations, results }
+        Place { activations, results: activations + heads * self.activation_bytes(kind, groups) }
     }
 
     /// Bytes of the operands of one query head.
@@ -159,11 +181,10 @@ impl KvStore {
         layer: usize,
         kv_head: usize,
         groups: usize,
-        start: u64,
+        place: Place,
         tag: u32,
     ) -> Result<Words> {
         let (inputs, blocks) = if kind == Kind::Keys { (1, groups) } else { (groups, 1) };
-        let place = self.place(start, kind, groups);
         let (operands, results) = (self.activation_bytes(kind, groups), self.result_bytes(kind, groups));
         let first = kv_head as u64 * u64::from(self.queries);
         let too_many = |_| Error::Descriptor { detail: format!("{groups} groups of positions") };

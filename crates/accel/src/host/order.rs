@@ -29,8 +29,8 @@ pub(super) struct Step {
 pub(super) struct Order {
     matrices: usize,
     has_head: bool,
-    /// The accelerator does the attention of single tokens.
-    pub(super) attention: bool,
+    /// The accelerator does the attention of single tokens, and of more.
+    pub(super) attention: [bool; 2],
     last: Option<Step>,
     /// What followed, where it was not what [`Self::usual`] says.
     learned: HashMap<Step, Step>,
@@ -39,7 +39,7 @@ pub(super) struct Order {
 impl Order {
     /// The order of a program of so many matrices, the last of which may be the head.
     pub(super) fn new(matrices: usize, has_head: bool) -> Self {
-        Self { matrices, has_head, attention: false, last: None, learned: HashMap::new() }
+        Self { matrices, has_head, attention: [false; 2], last: None, learned: HashMap::new() }
     }
 
     /// A step begins.
@@ -66,7 +66,9 @@ impl Order {
     fn usual(&self, Step { work, tokens }: Step) -> Step {
         let is_head = |matrix: usize| self.has_head && matrix + 1 == self.matrices;
         let matrix = match work {
-            Work::Matrix(qkv) if self.attention && tokens == 1 && qkv.is_multiple_of(4) && !is_head(qkv) => {
+            Work::Matrix(qkv)
+                if self.attention[usize::from(1 < tokens)] && qkv.is_multiple_of(4) && !is_head(qkv) =>
+            {
                 return Step { work: Work::Keys(qkv / 4), tokens };
             }
             Work::Matrix(matrix) => matrix,
@@ -101,7 +103,7 @@ mod tests {
 
     #[test]
     fn attention_comes_between_the_matrices_of_single_tokens() {
-        let order = Order { attention: true, ..Order::new(5, true) };
+        let order = Order { attention: [true, false], ..Order::new(5, true) };
         let of = |work| Step { work, tokens: 1 };
         let expected = [
             of(Work::Keys(0)),

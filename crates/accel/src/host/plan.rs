@@ -36,7 +36,7 @@ impl Plan {
         match step.work {
             Work::Matrix(_) => step.tokens.div_ceil(self.at_once),
             Work::Keys(layer) | Work::Values(layer) => match &self.kv {
-                Some(kv) if kv.groups(layer) != 0 => kv.kv_heads(),
+                Some(kv) if kv.groups(layer) != 0 && step.tokens == 1 => kv.kv_heads(),
                 _ => 0,
             },
         }
@@ -51,23 +51,15 @@ impl Plan {
                 let pass = Pass { tokens: 1, top_k: false, tag: self.tag(step.work), activations, results };
                 operation.descriptor(&pass).encode()
             }
-            Work::Keys(layer) => self.attention(Kind::Keys, layer, index, None),
-            Work::Values(layer) => self.attention(Kind::Values, layer, index, None),
+            Work::Keys(layer) | Work::Values(layer) => {
+                let none = || Error::Device("attention is not on the accelerator".to_owned());
+                let kv = self.kv.as_ref().ok_or_else(none)?;
+                let groups = kv.groups(layer);
+                let kind = if step.work == Work::Keys(layer) { Kind::Keys } else { Kind::Values };
+                let place = kv.place(kind, 0, 0, groups, groups);
+                kv.descriptor(kind, layer, index, groups, place, self.tag(step.work))
+            }
         }
-    }
-
-    /// The descriptor of a key-value head, for the groups that are there or so many.
-    pub(super) fn attention(
-        &self,
-        kind: Kind,
-        layer: usize,
-        kv_head: usize,
-        groups: Option<usize>,
-    ) -> Result<Words> {
-        let none = || Error::Device("attention is not on the accelerator".to_owned());
-        let kv = self.kv.as_ref().ok_or_else(none)?;
-        let tag = self.tag(if kind == Kind::Keys { Work::Keys(layer) } else { Work::Values(layer) });
-        kv.descriptor(kind, layer, kv_head, groups.unwrap_or(kv.groups(layer)), self.operands.start, tag)
     }
 
     /// Where the operands and results of some tokens lie.

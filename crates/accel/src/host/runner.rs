@@ -35,7 +35,25 @@ impl<D: Device> Runner<D> {
 
     /// Runs `descriptors`, which are a part of a step of which `left` more come, and waits for them.
     pub(super) fn run(&mut self, step: Step, descriptors: &[Words], left: usize) -> Result<()> {
-        self.submit(step, descriptors, left).map_err(|stopped| self.stopped(step.work, stopped))
+        let count = self.begin(step.work, descriptors, Some((step, left)))?;
+        self.wait_for(step.work, count)
+    }
+
+    /// Lets `descriptors` run after those that run already; returns what to wait for. With `end`, a step and how many
+    /// more descriptors of it come, what comes after that is streamed ahead.
+    pub(super) fn begin(
+        &mut self,
+        work: Work,
+        descriptors: &[Words],
+        end: Option<(Step, usize)>,
+    ) -> Result<u32> {
+        self.submit(descriptors, end).map_err(|stopped| self.stopped(work, stopped))?;
+        Ok(self.driver.rung())
+    }
+
+    /// Waits for what [`Self::begin`] returned.
+    pub(super) fn wait_for(&mut self, work: Work, count: u32) -> Result<()> {
+        self.driver.wait_for(count).map_err(|stopped| self.stopped(work, stopped))
     }
 
     /// Forgets the keys and values of a layer from position `len` on, also where they were streamed already.
@@ -45,31 +63,40 @@ impl<D: Device> Runner<D> {
         }
     }
 
-    fn submit(&mut self, step: Step, descriptors: &[Words], left: usize) -> std::result::Result<(), Stopped> {
+    fn submit(
+        &mut self,
+        descriptors: &[Words],
+        end: Option<(Step, usize)>,
+    ) -> std::result::Result<(), Stopped> {
         // What is streamed already goes on meanwhile; nothing else does.
         self.driver.device().processor_time(self.options.processor_ns)?;
         let same = |(queued, wanted): (&Words, &Words)| {
             STREAM_WORDS.iter().all(|&word| queued[word] == wanted[word])
         };
         if self.stale || self.driver.is_lost() || !self.queue.iter().zip(descriptors).all(same) {
+            if !self.driver.is_lost() {
+                self.driver.finish()?;
+            }
             self.queue.clear();
             self.driver.reset()?;
             self.stale = false;
         }
-        let queued = self.queue.len().min(descriptors.len());
-        for (at, words) in (0..).zip(&descriptors[..queued]) {
-            self.driver.update(at, words)?;
+        for part in descriptors.chunks(self.driver.entries() as usize) {
+            let queued = self.queue.len().min(part.len());
+            if (self.driver.room() as usize) < part.len() - queued {
+                self.driver.finish()?;
+            }
+            for (at, words) in (0..).zip(&part[..queued]) {
+                self.driver.update(at, words)?;
+            }
+            self.driver.stream(&part[queued..])?;
+            self.queue.drain(..queued);
+            self.driver.ring(part.len() as u32)?;
         }
-        self.driver.stream(&descriptors[queued..])?;
-        self.queue.drain(..queued);
         if self.queue.is_empty() {
-            self.end = Some((step, left));
+            self.end = end;
         }
-        self.driver.ring(descriptors.len() as u32)?;
-        if self.options.run_ahead {
-            self.stream_ahead()?;
-        }
-        self.driver.finish()
+        if self.options.run_ahead { Ok(self.stream_ahead()?) } else { Ok(()) }
     }
 
     /// Streams what comes after what is streamed already, as far as the ring reaches.
