@@ -168,6 +168,11 @@ def table(entries):
 def markdown(result):
     total = result["total"]
     lines = [
+        "# Resources, estimated",
+        "",
+        "Written by `make -C hw synth`, from yosys' netlist; what that is worth: [README](../README.md). A module without",
+        "registers is counted with the one around it.",
+        "",
         *head(["", *TITLES.values()]),
         row([f"**{result['top']}**"] + [number(total[r]) for r in RESOURCES]),
         row(["the part (XCK26)"] + [number(PART[r]) for r in RESOURCES]),
