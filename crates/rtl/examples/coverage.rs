@@ -60,7 +60,7 @@ fn gaps(coverage: &Coverage) {
     }
     println!("\nlines and branches never reached:");
     lines.iter().for_each(|line| println!("  {line}"));
-    println!("\nsignals with bits that never changed:");
+    println!("\nsignals with changes (each bit up and down) that never came, and how many:");
     for ((file, line, signal), count) in signals {
         println!("  {file}:{line} {signal}: {count}");
     }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use edgewen_accel::memory::{Direction, MemoryConfig, MemoryModel, PORTS};
 
 /// How the memory behaves in time.
+#[expect(clippy::large_enum_variant, reason = "there is one, made once")]
 #[derive(Debug, Clone)]
 pub enum MemoryTiming {
     /// The model of the board's memory.
