@@ -89,7 +89,7 @@ module accel_control
   logic [31:0] error_operation;
   logic [6:0]  counter_word;
   logic [31:0] counter_data;
-  logic        desc_we, desc_re;
+  logic        desc_we, desc_re, counter_re;
   logic [11:0] desc_address;
   logic [31:0] desc_wdata, desc_rdata;
   logic [3:0]  desc_wstrb;
@@ -145,6 +145,7 @@ module accel_control
     .error_operation_i(error_operation),
     .error_tag_i      (tag),
     .topk_count_i     (topk_count_i),
+    .counter_re_o     (counter_re),
     .counter_word_o   (counter_word),
     .counter_data_i   (counter_data),
     .topk_index_o     (topk_index_o),
@@ -283,6 +284,7 @@ module accel_control
     .stall_i      (port_stall_i),
     .outstanding_i(port_outstanding_i),
     .level_i      (fifo_level_i),
+    .re_i         (counter_re),
     .word_i       (counter_word),
     .data_o       (counter_data)
   );

@@ -64,6 +64,7 @@ module axil_regs
   input  logic [7:0]  topk_count_i,
 
   // Looked up elsewhere: data 2 cycles after the index, which stays.
+  output logic        counter_re_o,
   output logic [6:0]  counter_word_o,
   input  logic [31:0] counter_data_i,
   output logic [7:0]  topk_index_o,
@@ -204,6 +205,7 @@ module axil_regs
 
   assign desc_re_o      = re && raddr[15:14] == 2'b01;
   assign desc_address_o = desc_we_o ? waddr[13:2] : raddr[13:2];
+  assign counter_re_o   = re;
   assign counter_word_o = raddr[8:2];
   assign topk_index_o   = {2'b00, raddr[8:3]};
   assign roffset        = {raddr[15:2], 2'b00};
@@ -213,31 +215,33 @@ module axil_regs
 
   always_ff @(posedge clk_i) begin
     idle_q <= !busy_i && doorbell_q == done_count_i;
-    unique case (roffset)
-      RegId:             first_q <= IdValue;
-      RegVersion:        first_q <= VersionValue;
-      RegCaps0:          first_q <= {4'd0, 4'(Layout), 8'(TopK), 8'(MaxGroups), 4'(Tokens),
-                                     4'(NumPorts)};
-      RegCaps1:          first_q <= FifoDepth;
-      RegCaps2:          first_q <= {16'(BiasRows), 16'(RingEntries)};
-      RegControl:        first_q <= {29'd0, irq_enable_q, resetting_i || soft_reset_q, enable_q};
-      RegStatus:         first_q <= {27'd0, streaming_i, resetting_i, error_i, busy_i, idle_q};
-      RegIrqStatus:      first_q <= {30'd0, irq_status_q};
-      RegTimeout:        first_q <= timeout_q;
-      RegRingEntries:    first_q <= 32'(ring_entries_q);
-      RegStreamTail:     first_q <= stream_tail_q;
-      RegDoorbell:       first_q <= doorbell_q;
-      RegDone:           first_q <= done_count_i;
-      RegStreamHead:     first_q <= stream_head_i;
-      RegErrorCode:      first_q <= 32'(error_code_i);
-      RegErrorPort:      first_q <= 32'(error_port_i);
-      RegErrorAddressLo: first_q <= error_address_i[31:0];
-      RegErrorAddressHi: first_q <= 32'(error_address_i[AddrWidth-1:32]);
-      RegErrorOp:        first_q <= error_operation_i;
-      RegErrorTag:       first_q <= error_i ? error_tag_i : '0;
-      RegTopkCount:      first_q <= 32'(topk_count_i);
-      default:           first_q <= '0;
-    endcase
+    if (re) begin
+      unique case (roffset)
+        RegId:             first_q <= IdValue;
+        RegVersion:        first_q <= VersionValue;
+        RegCaps0:          first_q <= {4'd0, 4'(Layout), 8'(TopK), 8'(MaxGroups), 4'(Tokens),
+                                       4'(NumPorts)};
+        RegCaps1:          first_q <= FifoDepth;
+        RegCaps2:          first_q <= {16'(BiasRows), 16'(RingEntries)};
+        RegControl:        first_q <= {29'd0, irq_enable_q, resetting_i || soft_reset_q, enable_q};
+        RegStatus:         first_q <= {27'd0, streaming_i, resetting_i, error_i, busy_i, idle_q};
+        RegIrqStatus:      first_q <= {30'd0, irq_status_q};
+        RegTimeout:        first_q <= timeout_q;
+        RegRingEntries:    first_q <= 32'(ring_entries_q);
+        RegStreamTail:     first_q <= stream_tail_q;
+        RegDoorbell:       first_q <= doorbell_q;
+        RegDone:           first_q <= done_count_i;
+        RegStreamHead:     first_q <= stream_head_i;
+        RegErrorCode:      first_q <= 32'(error_code_i);
+        RegErrorPort:      first_q <= 32'(error_port_i);
+        RegErrorAddressLo: first_q <= error_address_i[31:0];
+        RegErrorAddressHi: first_q <= 32'(error_address_i[AddrWidth-1:32]);
+        RegErrorOp:        first_q <= error_operation_i;
+        RegErrorTag:       first_q <= error_i ? error_tag_i : '0;
+        RegTopkCount:      first_q <= 32'(topk_count_i);
+        default:           first_q <= '0;
+      endcase
+    end
     second_q <= first_q;
     unique case (1'b1)
       in_ring:     rdata_q <= desc_rdata_i;

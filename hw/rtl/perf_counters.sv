@@ -1,8 +1,8 @@
 /// Performance counters: four for the accelerator, five for each of the four weight ports and the
 /// data port. All count modulo 2^32 while enable_i; clear_i zeroes them.
 ///
-/// Read: word_i is a register offset / 4 (0x20..0x23 or 0x40..0x67), the value is at data_o
-/// 2 cycles later. Events are counted 1 cycle late, which no reader can notice.
+/// Read: with re_i, word_i is a register offset / 4 (0x20..0x23 or 0x40..0x67); the value is at
+/// data_o 2 cycles later and stays. Events are counted 1 cycle late, which no reader can notice.
 module perf_counters #(
   parameter int unsigned LevelWidth = 15
 ) (
@@ -20,6 +20,7 @@ module perf_counters #(
   input  logic [4:0]                 outstanding_i,
   input  logic [3:0][LevelWidth-1:0] level_i,
 
+  input  logic                       re_i,
   input  logic [6:0]                 word_i,
   output logic [31:0]                data_o
 );
@@ -31,6 +32,7 @@ module perf_counters #(
   logic [4:0][31:0]      port_read_q;
   logic [31:0]           global_read_q, data_q;
   logic [6:2]            word_q;
+  logic                  re_q;
 
   assign data_o = data_q;
 
@@ -80,20 +82,25 @@ module perf_counters #(
 
   // Reads: first the counter within each port, then the port.
   always_ff @(posedge clk_i) begin
-    word_q        <= word_i[6:2];
-    global_read_q <= global_q[word_i[1:0]];
-    for (int unsigned p = 0; p < 5; p++) begin
-      unique case (word_i[2:0])
-        3'd0:    port_read_q[p] <= beats_q[p];
-        3'd1:    port_read_q[p] <= stalls_q[p];
-        3'd2:    port_read_q[p] <= busy_q[p];
-        3'd3:    port_read_q[p] <= (p < 4) ? 32'(level_q[p[1:0]]) : '0;
-        3'd4:    port_read_q[p] <= (p < 4) ? 32'(max_q[p[1:0]]) : '0;
-        default: port_read_q[p] <= '0;
-      endcase
+    re_q <= re_i;
+    if (re_i) begin
+      word_q        <= word_i[6:2];
+      global_read_q <= global_q[word_i[1:0]];
+      for (int unsigned p = 0; p < 5; p++) begin
+        unique case (word_i[2:0])
+          3'd0:    port_read_q[p] <= beats_q[p];
+          3'd1:    port_read_q[p] <= stalls_q[p];
+          3'd2:    port_read_q[p] <= busy_q[p];
+          3'd3:    port_read_q[p] <= (p < 4) ? 32'(level_q[p[1:0]]) : '0;
+          3'd4:    port_read_q[p] <= (p < 4) ? 32'(max_q[p[1:0]]) : '0;
+          default: port_read_q[p] <= '0;
+        endcase
+      end
     end
-    if (word_q[6:2] == 5'h08)                    data_q <= global_read_q;
-    else if (word_q[6] && word_q[5:3] <= 3'd4)   data_q <= port_read_q[word_q[5:3]];
-    else                                         data_q <= '0;
+    if (re_q) begin
+      if (word_q[6:2] == 5'h08)                  data_q <= global_read_q;
+      else if (word_q[6] && word_q[5:3] <= 3'd4) data_q <= port_read_q[word_q[5:3]];
+      else                                       data_q <= '0;
+    end
   end
 endmodule

@@ -152,11 +152,9 @@ module top_k
   assign moving_valid[0] = cand_valid_q;
 
   for (genvar i = 0; i < TopK; i++) begin : g_entry
-    logic   better;
     entry_t out_q;
     logic   out_valid_q;
 
-    assign better            = moving[i] > entry_q[i];
     assign moving[i+1]       = out_q;
     assign moving_valid[i+1] = out_valid_q;
 
@@ -165,12 +163,13 @@ module top_k
         entry_q[i]  <= '0;
         out_valid_q <= 1'b0;
       end else begin
-        // What leaves an empty entry is nothing.
-        out_valid_q <= moving_valid[i] && !(better && entry_q[i].key == '0);
+        out_valid_q <= moving_valid[i];
         if (moving_valid[i]) begin
-          if (better) begin
+          if (moving[i] > entry_q[i]) begin
             out_q      <= entry_q[i];
             entry_q[i] <= moving[i];
+            // What leaves an empty entry is nothing.
+            out_valid_q <= entry_q[i].key != '0;
           end else begin
             out_q <= moving[i];
           end

@@ -17,7 +17,9 @@ struct Expected {
 
 fn read(model: &mut Model, offset: u64) -> u64 {
     model.set("word_i", offset / 4);
+    model.set("re_i", 1);
     model.clock();
+    model.set("re_i", 0);
     model.clock();
     model.get("data_o")
 }
