@@ -150,16 +150,19 @@ impl Kernel for &mut Quantize<'_> {
 fn quantize_group<S: Simd>(simd: S, x: &[f32], q: &mut [i8]) -> (f32, i32) {
     let (whole, rest) = x.as_chunks::<LANES>();
     // Two maxima, so that one need not wait for the other; neither is ever NaN.
-    let mut max = [simd.splat(0.0); 2];
-    for x in whole.chunks(2) {
-        for (max, x) in max.iter_mut().zip(x) {
-            *max = simd.max(simd.abs(simd.load(x)), *max);
-        }
+    let (mut even, mut odd) = (simd.splat(0.0), simd.splat(0.0));
+    let (pairs, single) = whole.as_chunks::<2>();
+    for [a, b] in pairs {
+        even = simd.max(simd.abs(simd.load(a)), even);
+        odd = simd.max(simd.abs(simd.load(b)), odd);
+    }
+    for x in single {
+        even = simd.max(simd.abs(simd.load(x)), even);
     }
     if !rest.is_empty() {
-        max[0] = simd.max(simd.abs(simd.load_partial(rest, 0.0)), max[0]);
+        even = simd.max(simd.abs(simd.load_partial(rest, 0.0)), even);
     }
-    let absmax = simd.reduce_max(simd.max(max[0], max[1]));
+    let absmax = simd.reduce_max(simd.max(even, odd));
     let reciprocal = 127.0 / absmax;
     if !reciprocal.is_finite() {
         q.fill(0);

@@ -171,9 +171,15 @@ impl Simd for Neon {
 
     #[inline(always)]
     fn sum_i8(self, x: &[[i8; LANES]]) -> i32 {
+        let (fours, rest) = x.as_chunks::<4>();
         neon!({
             let mut sum = vdupq_n_s32(0);
-            for x in x {
+            for x in fours {
+                let [a, b, c, d] = [0, 1, 2, 3].map(|i| vld1q_s8(x[i].as_ptr()));
+                let (ac, bd) = (vpadalq_s8(vpaddlq_s8(a), c), vpadalq_s8(vpaddlq_s8(b), d));
+                sum = vpadalq_s16(sum, vaddq_s16(ac, bd));
+            }
+            for x in rest {
                 sum = vpadalq_s16(sum, vpaddlq_s8(vld1q_s8(x.as_ptr())));
             }
             vaddvq_s32(sum)
