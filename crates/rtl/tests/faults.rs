@@ -1,5 +1,7 @@
 //! Faults of the memory: each ends the call with an error that names what failed, and the next call works.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 #[path = "common/system.rs"]
 mod system;

@@ -1,5 +1,7 @@
 //! Run-ahead: while the processor is busy the weights of the next operations come into the buffers.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 #[path = "common/system.rs"]
 mod system;

@@ -1,5 +1,7 @@
 //! Whole tokens: every linear layer of a model on the simulated RTL, with the bits of the CPU.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 #[path = "common/system.rs"]
 mod system;
@@ -9,13 +11,16 @@ use std::sync::Arc;
 
 use edgewen_accel::host::HostOptions;
 use edgewen_engine::{Backend, Batch, Forward};
+use edgewen_kernels::kv::KvType;
 use edgewen_layout::{GroupSize, WeightBits};
 use edgewen_model::Checkpoint;
 use edgewen_model::packed::PackedFile;
 use edgewen_testing::conformance::conformance;
 use edgewen_testing::rtn::{Head, pack};
 use edgewen_testing::{TinySpec, fixture, shared, tiny_checkpoint};
-use system::{accelerator, cpu, generate, generate_top, half_billion, options, packed};
+use system::{
+    accelerator, cpu, cpu_with, generate, generate_top, half_billion, options, packed, try_accelerator,
+};
 
 /// Prompt and tokens of the model are those of the CPU, and so is every logit.
 fn assert_same_tokens(path: &Path, timing: Option<u64>, prompt: usize, count: usize) {
@@ -99,12 +104,36 @@ fn conforms() {
 }
 
 #[test]
+fn attention_on_the_arrays_has_the_bits_of_the_cpu() {
+    // Heads of 64 and a cache of eight bits: from position 64 on scores and sums are the accelerator's.
+    let spec = TinySpec { hidden: 128, intermediate: 192, heads: 2, kv_heads: 1, ..TinySpec::default() };
+    let (_folder, path) = packed(&spec, Head::Bits(WeightBits::Four));
+    let file = Arc::new(PackedFile::open(&path).unwrap());
+    let prompt: Vec<u32> = (0..133).map(|i| (i * 37 + 11) % 272).collect();
+    let expected = generate(&mut cpu_with(&file, KvType::Int8), &prompt, 4).unwrap();
+    let run = |seed, kv| {
+        let mut rtl = try_accelerator(&file, &options(seed), HostOptions::default(), kv)?.unwrap();
+        let found = generate(&mut rtl, &prompt, 4).unwrap();
+        Some((found, rtl.driver().device().beats_read()[0]))
+    };
+    let Some((_, beats_without)) = run(None, KvType::F16) else { return };
+    for seed in [None, Some(5)] {
+        let Some((found, beats)) = run(seed, KvType::Int8) else { return };
+        assert!(found == expected, "the logits have the same bits");
+        assert!(
+            beats_without < beats,
+            "keys and values are streamed: {beats_without} beats without, {beats} with"
+        );
+    }
+}
+
+#[test]
 fn a_model_of_other_groups_is_refused_by_name() {
     let folder = tiny_checkpoint(&TinySpec { hidden: 128, ..TinySpec::default() });
     let path = folder.path().join("model.ewn");
     let checkpoint = Checkpoint::open(folder.path()).unwrap();
     let file = Arc::new(pack(&checkpoint, GroupSize::G128, Head::Bits(WeightBits::Four), &path));
-    let refused = system::try_accelerator(&file, &options(None), HostOptions::default());
+    let refused = try_accelerator(&file, &options(None), HostOptions::default(), KvType::F16);
     if let Some(refused) = refused {
         let error = refused.err().expect("groups of 128 are refused").to_string();
         assert!(error.contains("layers.0."), "{error}");

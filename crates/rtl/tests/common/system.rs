@@ -1,7 +1,7 @@
 //! The whole accelerator under the forward pass: what the system tests share.
 
 // Every test program uses some of this.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,7 +20,12 @@ use edgewen_testing::{TinySpec, tiny_checkpoint};
 
 /// The CPU's own backend, which says what is right.
 pub fn cpu(file: &Arc<PackedFile>) -> CpuBackend {
-    CpuBackend::new(file.clone(), Compute::new(Isa::best(), 1), KvType::F16).unwrap()
+    cpu_with(file, KvType::F16)
+}
+
+/// [`cpu`] with another cache.
+pub fn cpu_with(file: &Arc<PackedFile>, kv: KvType) -> CpuBackend {
+    CpuBackend::new(file.clone(), Compute::new(Isa::best(), 1), kv).unwrap()
 }
 
 /// The board's memory, or with a seed random back-pressure.
@@ -38,14 +43,15 @@ pub fn accelerator(
     options: &RtlOptions,
     host: HostOptions,
 ) -> Option<Accelerator<RtlDevice>> {
-    Some(try_accelerator(file, options, host)?.unwrap_or_else(|error| panic!("{error}")))
+    Some(try_accelerator(file, options, host, KvType::F16)?.unwrap_or_else(|error| panic!("{error}")))
 }
 
-/// [`accelerator`] for a model that may be refused.
+/// [`accelerator`] for a model that may be refused, with any cache.
 pub fn try_accelerator(
     file: &Arc<PackedFile>,
     options: &RtlOptions,
     host: HostOptions,
+    kv: KvType,
 ) -> Option<edgewen_accel::Result<Accelerator<RtlDevice>>> {
     let image = match ModelImage::new(file.clone(), Layout::RowBlocks) {
         Ok(image) => Arc::new(image),
@@ -59,7 +65,7 @@ pub fn try_accelerator(
         }
         Err(error) => panic!("{error}"),
     };
-    Some(Accelerator::new(device, &image, cpu(file), host))
+    Some(Accelerator::new(device, &image, cpu_with(file, kv), host))
 }
 
 /// A random checkpoint, packed; it vanishes with the folder.
