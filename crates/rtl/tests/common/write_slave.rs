@@ -125,7 +125,7 @@ impl WriteSlave {
         }
         self.settle();
         let due = self.answers.front().is_some_and(|&due| due <= self.now);
-        let fault = self.fault.filter(|&(at, _)| at <= self.answered).map(|(at, code)| (at, code));
+        let fault = self.fault.filter(|&(at, _)| at <= self.answered);
         let silent = matches!(fault, Some((_, 4)));
         let response = fault.filter(|&(at, _)| at == self.answered).map_or(0, |(_, code)| code);
         model.set_at(bvalid, u64::from(due && !silent));
