@@ -122,6 +122,16 @@ fn the_model_takes_the_cycles_of_the_rtl() {
         let off = 100.0 * (model.busy as f64 / rtl.busy as f64 - 1.0);
         println!("{name}: {off:+.2} %\n  rtl   {rtl:?}\n  model {model:?}");
         assert_eq!(model.compute, rtl.compute, "{name}");
+        assert!(
+            model.load.abs_diff(rtl.load) <= rtl.load / 4,
+            "{name}: loading\n  rtl   {rtl:?}\n  model {model:?}"
+        );
+        // Which of the two ports that share is behind is chance.
+        let stalls = |cycles: &Cycles| cycles.stall.iter().sum::<u64>();
+        assert!(
+            stalls(&model).abs_diff(stalls(&rtl)) <= stalls(&rtl) / 20,
+            "{name}: stalls\n  rtl   {rtl:?}\n  model {model:?}"
+        );
         assert!(off.abs() < 2.0, "{name}: {off:+.2} % off\n  rtl   {rtl:?}\n  model {model:?}");
     }
 }
