@@ -209,7 +209,7 @@ fn accepts_what_is_just_legal() {
     let changes: [(&str, Change); 5] = [
         ("segments", |words| {
             (words[0], words[1], words[15]) =
-                (words[0] | 4, words[1] & 0xffff | words[1] % 65_536 * 68 << 16, 0);
+                (words[0] | 4, words[1] & 0xffff | ((words[1] & 0xffff) * 68) << 16, 0);
         }),
         ("8 tokens", |words| words[0] = words[0] & !0xf0 | 0x70),
         ("a row", |words| (words[2], words[8], words[9]) = (1, 0, 1 << 16)),

@@ -4,7 +4,6 @@ mod common;
 #[allow(dead_code)]
 #[path = "common/op_config.rs"]
 mod op_config;
-#[allow(dead_code)]
 #[path = "common/read_slave.rs"]
 mod read_slave;
 
