@@ -8,8 +8,8 @@
 use serde::Serialize;
 
 use super::accelerator::{Step, StepTime, run};
-use super::processor::{Part, Span};
-use super::token::{Planned, Shape, System, total_ns};
+use super::processor::{Part, Processor, Span, Task};
+use super::token::{Addresses, Attention, Planned, Shape, System, total_ns};
 
 /// Tokens of a pass through the model: the engine's.
 pub const PASS_TOKENS: u32 = 512;
@@ -17,6 +17,8 @@ pub const PASS_TOKENS: u32 = 512;
 pub const TOKENS: u32 = 8;
 /// Passes over a matrix that are simulated: the last but one of them stands for those left out.
 const SAMPLED: u32 = 4;
+/// Tokens of a pass whose attention is simulated.
+const SAMPLED_TOKENS: u32 = 32;
 /// The processor's time that is simulated: by then all FIFOs are full, and the rest of it only passes.
 const SIMULATED_NS: f64 = 500_000.0;
 
@@ -45,7 +47,11 @@ pub fn prefill(system: &System, shape: &Shape, tokens: u32) -> Prefill {
     let mut start = 0;
     while start < tokens {
         let span = Span { start, tokens: PASS_TOKENS.min(tokens - start) };
-        total.add(&layer(system, shape, span), shape.config.layers as f64);
+        let layers = shape.config.layers as f64;
+        total.add(&layer(system, shape, span), layers);
+        if system.attention == Attention::Arrays {
+            total.add(&attention(system, shape, span), layers);
+        }
         start += span.tokens;
     }
     // The logits of the last token: the head of a decode step.
@@ -113,7 +119,10 @@ fn layer(system: &System, shape: &Shape, span: Span) -> Total {
     // The first layer settles, the second counts.
     for Planned { step, .. } in system.decode_steps(shape, 1, 2).into_iter().take(8) {
         let name = step.operation.name;
-        let parts = system.processor.before(&shape.config, system.kv, name, false, span);
+        let mut parts = system.processor.before(&shape.config, system.kv, name, false, span);
+        if system.attention == Attention::Arrays {
+            parts.retain(|part| part.task != Task::Attention);
+        }
         let ns: f64 = parts.iter().map(|part| part.ns).sum();
         let bytes: u64 = parts.iter().map(|part| part.bytes).sum();
         let simulated = ns.min(SIMULATED_NS);
@@ -145,5 +154,65 @@ fn layer(system: &System, shape: &Shape, span: Span) -> Total {
             total.ns += alike * matrix[sampled as usize - 2].ns;
         }
     }
+    total
+}
+
+/// Attention of a pass in one layer with its products on the arrays: token by token, scores of both key-value heads,
+/// then sums of both; the next token's scores are asked for before this one's sums, so that the processor and the
+/// accelerator work at the same time. Some tokens, evenly spread, stand for all.
+fn attention(system: &System, shape: &Shape, span: Span) -> Total {
+    let count = span.tokens.min(SAMPLED_TOKENS);
+    let config = &shape.config;
+    let heads = config.kv_heads as u32;
+    let mut addresses = Addresses::new();
+    let (mut steps, mut parts) = (Vec::new(), Vec::new());
+    let mut sums_before: Vec<Step> = Vec::new();
+    let mut alone_ns = 0.0;
+    for index in 0..count {
+        let position = span.start + index * span.tokens / count;
+        if Processor::groups_on_arrays(position + 1) == 0 {
+            // The first positions stay with the processor.
+            let alone = Span { start: position, tokens: 1 };
+            let all = system.processor.before(config, system.kv, "o", false, alone);
+            let part = all.into_iter().find(|part| part.task == Task::Attention);
+            let part = part.expect("there is attention before the attention output");
+            add_parts(&mut parts, &[part], 1.0);
+            alone_ns += part.ns;
+            continue;
+        }
+        let [before_scores, before_sums] = system.processor.prompt_token(config, position);
+        add_parts(&mut parts, &before_scores, 1.0);
+        add_parts(&mut parts, &before_sums, 1.0);
+        let operations = system.attention_operations(config, position + 1, &mut addresses);
+        let half = heads as usize;
+        let step = |index: usize, work: &[Part], lag: u32| Step {
+            operation: operations[index].clone(),
+            processor_ns: if index.is_multiple_of(half) {
+                work.iter().map(|part| part.ns).sum()
+            } else {
+                0.0
+            },
+            processor_bytes: if index.is_multiple_of(half) {
+                work.iter().map(|part| part.bytes).sum()
+            } else {
+                0
+            },
+            lag,
+        };
+        // Scores need nothing of the steps before; sums need the scores that lie the other token's steps back.
+        steps.extend((0..half).map(|index| step(index, &before_scores, 4 * heads)));
+        steps.append(&mut sums_before);
+        sums_before = (half..2 * half).map(|index| step(index, &before_sums, 2 * heads + 1)).collect();
+    }
+    steps.append(&mut sums_before);
+    let times = run(&system.hardware, &system.memory, &steps);
+    let ns_of = |time: &StepTime, cycles: u64| time.ns * cycles as f64 / (time.cycles as f64).max(1.0);
+    let sampled = Total {
+        ns: alone_ns + times.iter().map(|time| time.ns).sum::<f64>(),
+        processor_ns: alone_ns + times.iter().map(|time| ns_of(time, time.processor_cycles)).sum::<f64>(),
+        parts,
+    };
+    let mut total = Total::default();
+    total.add(&sampled, f64::from(span.tokens) / f64::from(count));
     total
 }

@@ -204,30 +204,36 @@ impl System {
         addresses: &mut Addresses,
         steps: &mut Vec<Planned>,
     ) {
+        let mut before_scores = Some(self.processor.before_scores(config).to_vec());
+        let mut before_sums = Some(self.processor.before_sums(config, context).to_vec());
+        for operation in self.attention_operations(config, context, addresses) {
+            let parts = if operation.name == "scores" { &mut before_scores } else { &mut before_sums };
+            steps.push(planned(operation, parts.take().unwrap_or_default()));
+        }
+    }
+
+    /// The products of a token with keys and values: the scores of every key-value head, then the sums.
+    pub fn attention_operations(
+        &self,
+        config: &Config,
+        context: u32,
+        addresses: &mut Addresses,
+    ) -> Vec<Operation> {
         let groups = Processor::groups_on_arrays(context);
         let (positions, head_dim) = (groups * GROUP_POSITIONS, config.head_dim as u32);
-        let group_heads = (config.heads / config.kv_heads) as u32;
-        let products = [
-            ("scores", positions, head_dim.div_ceil(64), self.processor.before_scores(config)),
-            ("sums", head_dim, groups, self.processor.before_sums(config, context)),
-        ];
-        for (name, rows, groups, parts) in products {
-            let mut parts = Some(parts);
-            for _ in 0..config.kv_heads {
-                let bytes = u64::from(rows.div_ceil(16)) * u64::from(groups) * SEGMENT_BYTES;
-                let operation = Operation {
-                    name,
-                    rows,
-                    groups,
-                    tokens: group_heads.min(8),
-                    bias: false,
-                    top_k: false,
-                    address: addresses.next(bytes),
-                    segments: true,
-                };
-                steps.push(planned(operation, parts.take().unwrap_or_default()));
-            }
-        }
+        let products = [("scores", positions, head_dim.div_ceil(64)), ("sums", head_dim, groups)];
+        let each = products.into_iter().flat_map(|product| vec![product; config.kv_heads]);
+        each.map(|(name, rows, groups)| Operation {
+            name,
+            rows,
+            groups,
+            tokens: ((config.heads / config.kv_heads) as u32).min(8),
+            bias: false,
+            top_k: false,
+            address: addresses.next(u64::from(rows.div_ceil(16)) * u64::from(groups) * SEGMENT_BYTES),
+            segments: true,
+        })
+        .collect()
     }
 
     fn operation(&self, matrix: Matrix, tokens: u32, addresses: &mut Addresses) -> Operation {
