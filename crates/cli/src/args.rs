@@ -15,8 +15,8 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Command, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
 use accel::ACCEL_EXAMPLES;
-use exchange::{EXPORT_EXAMPLES, IMPORT_EXAMPLES};
 pub use accel::{AccelArgs, AccelMode, AccelReportArgs, AccelVerb, AttentionArg, DataRateArg, Switch};
+use exchange::{EXPORT_EXAMPLES, IMPORT_EXAMPLES};
 pub use exchange::{ExportArgs, ImportArgs, LayoutArg};
 use values::{above_zero, finite, fraction, non_negative, positive, probability};
 
@@ -509,12 +509,10 @@ pub struct CompletionsArgs {
 
 /// The whole command, with the environment variable of each flag.
 pub fn command() -> Command {
-    Cli::command()
-        .max_term_width(HELP_COLUMNS)
-        .mut_subcommands(|verb| {
-            let verb = verb.max_term_width(HELP_COLUMNS).mut_args(add_variable);
-            verb.mut_subcommands(|verb| verb.max_term_width(HELP_COLUMNS).mut_args(add_variable))
-        })
+    Cli::command().max_term_width(HELP_COLUMNS).mut_subcommands(|verb| {
+        let verb = verb.max_term_width(HELP_COLUMNS).mut_args(add_variable);
+        verb.mut_subcommands(|verb| verb.max_term_width(HELP_COLUMNS).mut_args(add_variable))
+    })
 }
 
 /// `--top-k` can also be given as `EDGEWEN_TOP_K`; a switch is on for any value but an empty, 0, false, no or off.
