@@ -56,7 +56,7 @@ pub fn add_scores(
 }
 
 /// Step 3: turns `scores` [heads, stride] into quantized weights of the first `positions` positions, and writes their
-/// sum to `sums` [heads]. The stride is that number, rounded up to whole groups; `scores` is overwritten.
+/// sum to `sums`, one a head. The stride is that number, rounded up to whole groups; `scores` is overwritten.
 ///
 /// # Panics
 /// If the lengths do not fit, or the cache does not hold the positions.
@@ -102,7 +102,7 @@ pub fn add_values(
     }
 }
 
-/// Step 5: divides `out` [heads, head_dim] by `sums` [heads].
+/// Step 5: divides `out` [heads, head_dim] by `sums`, one a head.
 pub fn normalize(out: &mut [f32], sums: &[f32]) {
     for (out, sum) in out.chunks_exact_mut(out.len() / sums.len()).zip(sums) {
         out.iter_mut().for_each(|out| *out /= sum);

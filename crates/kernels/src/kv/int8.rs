@@ -60,7 +60,7 @@ impl Int8Cache {
         self.head_dim.div_ceil(BLOCK_ROWS)
     }
 
-    /// Keys of a group of positions: [4 blocks of positions][runs].
+    /// Keys of a group of positions: for each of its 4 blocks of positions, the runs of elements.
     pub fn keys(&self, kv_head: usize, group: usize) -> &[Segment] {
         let count = KEY_BLOCKS * self.runs();
         &self.groups[group].keys[kv_head * count..][..count]
