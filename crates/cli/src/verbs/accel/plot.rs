@@ -130,7 +130,7 @@ pub fn breakdown(parts: &Breakdown) -> anyhow::Result<String> {
             let bar = Rectangle::new([(at, 0.1), (at + ms, 1.1)], color.filled());
             chart.draw_series([bar]).map_err(failed)?;
             // A name needs room; the table has those of thin bars.
-            if 0.06 * total < ms {
+            if 0.12 * total < ms {
                 let text = Text::new(format!("{name} {ms:.2}"), (at, 1.8), FONT.into_font());
                 chart.draw_series([text]).map_err(failed)?;
             }
