@@ -28,7 +28,7 @@ fn refuses_what_cannot_be() {
         (&["--prefill", "1000000"], "--prefill 1000000"),
         (&["--threads", "5"], "4 cores"),
         (&["--context", "0"], "at least 1"),
-        (&["--clock", "-1"], "clock"),
+        (&["--clock", "0"], "--clock"),
         (&["--data-rate", "3200"], "2133"),
         (&["--json", "--html", "x.html"], "cannot be used with"),
     ] {

@@ -36,12 +36,14 @@ pub enum AccelVerb {
 pub struct AccelReportArgs {
     #[command(flatten)]
     pub model: ModelArgs,
-    /// Positions that the decoded token sees, with its own.
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = positive)]
-    pub context: usize,
-    /// Tokens of the prompt to project; 0 leaves it out.
-    #[arg(long, value_name = "TOKENS", default_value_t = 512, value_parser = tokens)]
-    pub prefill: usize,
+    /// Positions that the decoded token sees, with its own [default: 1024,
+    /// or what the model was made for].
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub context: Option<usize>,
+    /// Tokens of the prompt to project; 0 leaves it out [default: 512, or
+    /// what the model was made for].
+    #[arg(long, value_name = "TOKENS", value_parser = tokens)]
+    pub prefill: Option<usize>,
     /// Which machine.
     #[arg(long, value_name = "NAME", default_value = "hybrid")]
     pub mode: AccelMode,

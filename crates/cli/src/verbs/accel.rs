@@ -25,6 +25,9 @@ use crate::{files, output};
 
 /// Cores of the board.
 const CORES: usize = 4;
+/// What is projected unless something else is asked for.
+const CONTEXT: usize = 1024;
+const PROMPT: usize = 512;
 /// Where the image lies in memory does not matter for the check of the model.
 const ANY_BASE: u64 = 0x1000_0000;
 
@@ -38,13 +41,7 @@ pub fn run(arguments: &AccelArgs) -> anyhow::Result<()> {
             arguments.model.model
         ),
     };
-    let request = request(arguments)?;
-    let limit = file.config().max_position;
-    for (flag, tokens) in [("--context", arguments.context), ("--prefill", arguments.prefill)] {
-        if limit < tokens {
-            return Err(Usage(format!("{flag} {tokens}: the model was made for up to {limit} tokens")).into());
-        }
-    }
+    let request = request(arguments, file.config().max_position)?;
     let shape = shape(file, &arguments.model.model)?;
     let report = report(&shape, &request, resources());
     match &arguments.html {
@@ -61,7 +58,15 @@ pub fn run(arguments: &AccelArgs) -> anyhow::Result<()> {
     }
 }
 
-fn request(arguments: &AccelReportArgs) -> anyhow::Result<Request> {
+/// What was asked for; `limit` is the context that the model was made for.
+fn request(arguments: &AccelReportArgs, limit: usize) -> anyhow::Result<Request> {
+    let within = |flag, tokens: Option<usize>, default: usize| {
+        let tokens = tokens.unwrap_or(default.min(limit));
+        if limit < tokens {
+            return Err(Usage(format!("{flag} {tokens}: the model was made for up to {limit} tokens")));
+        }
+        Ok(tokens as u32)
+    };
     let attention = match arguments.attention {
         AttentionArg::Arrays => Attention::Arrays,
         AttentionArg::Processor => Attention::Processor,
@@ -84,8 +89,8 @@ fn request(arguments: &AccelReportArgs) -> anyhow::Result<Request> {
             AccelMode::Seed => Mode::Seed,
             AccelMode::Hybrid => Mode::Hybrid,
         },
-        context: u32::try_from(arguments.context)?,
-        prefill_tokens: u32::try_from(arguments.prefill)?,
+        context: within("--context", arguments.context, CONTEXT)?,
+        prefill_tokens: within("--prefill", arguments.prefill, PROMPT)?,
         data_rate: match arguments.data_rate {
             DataRateArg::Mts2133 => DataRate::Mts2133,
             DataRateArg::Mts2400 => DataRate::Mts2400,
