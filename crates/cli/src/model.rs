@@ -193,7 +193,11 @@ fn packed(
         }
         DeviceArg::Rtl => {
             let image = Arc::new(ModelImage::new(file, Layout::RowBlocks)?);
-            let rtl = RtlDevice::new(image.clone(), &RtlOptions::default())?;
+            let options = RtlOptions::default();
+            if !options.is_compiled()? {
+                output::note("compiling the RTL with Verilator: about half a minute, once");
+            }
+            let rtl = RtlDevice::new(image.clone(), &options)?;
             (accelerator(rtl, &image, cpu)?, "rtl")
         }
     };

@@ -53,13 +53,22 @@ impl Recipe<'_> {
         let tools = Toolchain::find()?;
         let cache = cache_folder()?;
         fs::create_dir_all(&cache).map_err(Error::file(&cache))?;
-        let entry = cache.join(format!("{}-{}", self.top, self.key(tools)));
+        let entry = self.entry(tools, &cache);
         if !entry.is_dir() {
             locked(&entry, || self.build_entry(tools, &cache, &entry))?;
         }
         let header = entry.join(HEADER);
         let header = fs::read_to_string(&header).map_err(Error::file(&header))?;
         Ok(Built { library: entry.join(LIBRARY), ports: ports::parse(&header)? })
+    }
+
+    /// Whether the simulator is in the cache.
+    pub fn is_built(&self) -> Result<bool> {
+        Ok(self.entry(Toolchain::find()?, &cache_folder()?).is_dir())
+    }
+
+    fn entry(&self, tools: &Toolchain, cache: &Path) -> PathBuf {
+        cache.join(format!("{}-{}", self.top, self.key(tools)))
     }
 
     fn key(&self, tools: &Toolchain) -> String {

@@ -15,7 +15,7 @@ use edgewen_accel::registers;
 use crate::bus::{Fault, Lite, MemoryTiming, READ_LIMIT, ReadPort, Timing, WritePort};
 use crate::compile::Speed;
 use crate::error::{Error, Result};
-use crate::model::{Model, PortId};
+use crate::model::{Builder, Model, PortId};
 
 /// Clocks that [`Device::wait`] lets pass when nothing happens.
 const WAIT_LIMIT: u64 = 100_000;
@@ -73,6 +73,21 @@ pub struct RtlDevice {
     broken: Option<String>,
 }
 
+impl RtlOptions {
+    /// Whether the RTL is compiled for these options; if not, [`RtlDevice::new`] takes about half a minute.
+    ///
+    /// # Errors
+    /// Missing tools.
+    pub fn is_compiled(&self) -> Result<bool> {
+        self.builder().is_built()
+    }
+
+    fn builder(&self) -> Builder {
+        let builder = Model::builder("accel_top").speed(self.speed).coverage(self.coverage).seed(self.seed);
+        self.parameters.iter().fold(builder, |builder, (name, value)| builder.parameter(name, value))
+    }
+}
+
 impl RtlDevice {
     /// Builds the accelerator if need be, and resets it, over the memory of a model.
     ///
@@ -89,11 +104,7 @@ impl RtlDevice {
     /// # Errors
     /// As [`Self::new`].
     pub fn with_memory(memory: Box<dyn Memory>, map: AddressMap, options: &RtlOptions) -> Result<Self> {
-        let builder =
-            Model::builder("accel_top").speed(options.speed).coverage(options.coverage).seed(options.seed);
-        let parameters = options.parameters.iter();
-        let mut model =
-            parameters.fold(builder, |builder, (name, value)| builder.parameter(name, value)).build()?;
+        let mut model = options.builder().build()?;
         model.reset(4);
         let prefix = |port| if port == DATA_PORT { "m_axi_d_".to_owned() } else { format!("m_axi_w{port}_") };
         Ok(Self {

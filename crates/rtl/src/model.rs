@@ -83,17 +83,8 @@ impl Builder {
     /// # Errors
     /// Missing tools, an unknown module, or what Verilator and the compiler have to say.
     pub fn build(&self) -> Result<Model> {
-        let all = self.sources.as_deref().unwrap_or(sources::EMBEDDED);
-        let needed = sources::needed(&self.top, all)?;
         let coverage_file = coverage_file(&self.top);
-        let recipe = Recipe {
-            top: &self.top,
-            parameters: &self.parameters,
-            sources: &needed,
-            speed: self.speed,
-            coverage: self.coverage || coverage_file.is_some(),
-        };
-        let built = recipe.build()?;
+        let built = self.with_recipe(|recipe| recipe.build())?;
         let instance = Instance::load(&built.library, &built.ports, self.seed)?;
         let names = built.ports.iter().enumerate();
         let names = names.map(|(index, port)| (port.name.clone(), PortId(index as u16))).collect();
@@ -105,6 +96,25 @@ impl Builder {
         }
         model.instance.eval();
         Ok(model)
+    }
+
+    /// Whether [`Self::build`] finds the module in the cache; otherwise it takes its time.
+    ///
+    /// # Errors
+    /// Missing tools or an unknown module.
+    pub fn is_built(&self) -> Result<bool> {
+        self.with_recipe(|recipe| recipe.is_built())
+    }
+
+    fn with_recipe<T>(&self, use_recipe: impl FnOnce(&Recipe<'_>) -> Result<T>) -> Result<T> {
+        let all = self.sources.as_deref().unwrap_or(sources::EMBEDDED);
+        use_recipe(&Recipe {
+            top: &self.top,
+            parameters: &self.parameters,
+            sources: &sources::needed(&self.top, all)?,
+            speed: self.speed,
+            coverage: self.coverage || coverage_file(&self.top).is_some(),
+        })
     }
 }
 
