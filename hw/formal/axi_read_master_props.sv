@@ -9,7 +9,8 @@ module axi_read_master_props
   import accel_pkg::*;
 #(
   parameter bit Bus    = 1'b1,  // check what is seen on the address channel
-  parameter bit Stream = 1'b1   // check what comes out, and the errors
+  parameter bit Stream = 1'b1,  // check what comes out, and the errors
+  parameter int unsigned BufferBeats = 40
 ) (
   input logic        clk_i,
   input logic        halt_i,
@@ -24,7 +25,6 @@ module axi_read_master_props
   input logic        release_i
 );
   localparam int unsigned MaxOutstanding = 2;
-  localparam int unsigned BufferBeats    = 40;
 
   logic       rst_ni = 1'b0;
   logic       cmd_ready, arvalid, rready, valid, beat, outstanding, idle, error_valid;
@@ -194,6 +194,7 @@ module axi_read_master_props
     always @(posedge clk_i) begin
       if (rst_ni) begin
         a_room: assert (flush_i || was_flush || asked <= 8'(BufferBeats));
+        a_whole: assert (flush_i || was_flush || !idle || !command);
         a_beat: assert (flush_i || was_flush || valid == r_good_q);
         a_data: assert (!valid || data[0] == data_qq);
         a_error: assert (!error_valid

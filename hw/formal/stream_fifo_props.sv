@@ -70,7 +70,7 @@ module stream_fifo_props (
     if (rst_ni) begin
       a_level: assert (4'(level_o) == count);
       a_bound: assert (count <= 4'(Depth + OutDepth));
-      a_room: assert (ready_o || count >= 4'(Depth));
+      a_room: assert (ready_o || count >= 4'(Depth + OutDepth - 1));
       a_shown: assert (!valid_o || count != '0);
       a_first: assert (!(followed && ahead == '0 && valid_o) || data_o == word);
       a_prompt: assert (waited <= 3'(ReadLatency + 1));
