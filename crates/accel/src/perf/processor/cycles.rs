@@ -176,8 +176,9 @@ mod tests {
                         group.iter().map(|probe| (size(probe), probe.cycles(model))).collect();
                     let (at, cycles) = points[0];
                     let line = Line::through(&points).at(at);
-                    // These kernels take four, two and one heads at a time, and four cost less each.
-                    let tolerance = if name.starts_with("add_") { 0.2 } else { 0.03 };
+                    // These kernels take four, two and one heads at a time, and four cost less each. Others cut a
+                    // single token into tasks, whose number jumps.
+                    let tolerance = if name.starts_with("add_") { 0.2 } else { 0.06 };
                     assert!(
                         (line / cycles - 1.0).abs() < tolerance,
                         "{name} {at}: {cycles}, the line says {line}"
