@@ -176,9 +176,17 @@ mod tests {
                         group.iter().map(|probe| (size(probe), probe.cycles(model))).collect();
                     let (at, cycles) = points[0];
                     let line = Line::through(&points).at(at);
-                    // These kernels take four, two and one heads at a time, and four cost less each. Others cut a
-                    // single token into tasks, whose number jumps.
-                    let tolerance = if name.starts_with("add_") { 0.2 } else { 0.06 };
+                    let tolerance = match name.as_str() {
+                        // These take four, two and one heads at a time and are no line. The model has 7 heads or
+                        // parts of 4: both were measured.
+                        "add_scores" | "add_values" => {
+                            assert_eq!((points[1].0, points[2].0), (4.0, 7.0));
+                            continue;
+                        }
+                        // A single token is cut into tasks: the largest size has one more than the others.
+                        "quantize" | "silu_mul" => 0.05,
+                        _ => 0.03,
+                    };
                     assert!(
                         (line / cycles - 1.0).abs() < tolerance,
                         "{name} {at}: {cycles}, the line says {line}"
