@@ -221,8 +221,14 @@ pub struct QuantizeArgs {
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: PathBuf,
     /// How to round the weights.
-    #[arg(long, value_name = "NAME", default_value = "awq")]
+    #[arg(long, value_name = "NAME", default_value = "awq-gptq")]
     pub method: MethodArg,
+    /// How long awq-gptq searches.
+    #[arg(long, value_name = "NAME", default_value = "normal")]
+    pub effort: EffortArg,
+    /// Steps of awq-gptq to leave out, for studies of what each is worth.
+    #[arg(long, value_name = "STEP", value_delimiter = ',')]
+    pub skip: Vec<StepArg>,
     /// Inputs that share a scale: 32, 64 or 128.
     #[arg(long, value_name = "N", default_value = "64")]
     pub group: GroupArg,
@@ -252,10 +258,59 @@ pub struct QuantizeArgs {
 /// Quantization methods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum MethodArg {
-    /// Activation-aware: scales and clipping found on calibration text.
+    /// Scales found on calibration text, rounding with error feedback and
+    /// descent, layer after layer.
+    AwqGptq,
+    /// As AutoAWQ does it: scales and clipping found on calibration text.
     Awq,
     /// Round to nearest, the plain baseline; needs no calibration.
     Rtn,
+}
+
+/// How long the default method searches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EffortArg {
+    /// A coarse grid and one round of descent.
+    Fast,
+    /// The default.
+    Normal,
+    /// A fine grid, more rounds of descent.
+    Best,
+}
+
+/// Steps of the default method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StepArg {
+    /// Inputs from the layers as quantized so far.
+    Sequential,
+    /// Scales of the input channels.
+    Scales,
+    /// The same from the values into the attention's output.
+    ValueOutput,
+    /// Weights moved towards what the original model gives.
+    Correction,
+    /// Narrower ranges of groups.
+    Clip,
+    /// Columns make up for the errors of others.
+    Feedback,
+    /// Single codes and scales changed while the error falls.
+    Descent,
+}
+
+impl StepArg {
+    /// The step in the library.
+    pub fn step(self) -> edgewen_quant::Step {
+        use edgewen_quant::Step;
+        match self {
+            StepArg::Sequential => Step::Sequential,
+            StepArg::Scales => Step::Scales,
+            StepArg::ValueOutput => Step::ValueOutput,
+            StepArg::Correction => Step::Correction,
+            StepArg::Clip => Step::Clip,
+            StepArg::Feedback => Step::Feedback,
+            StepArg::Descent => Step::Descent,
+        }
+    }
 }
 
 /// Inputs that share a scale.

@@ -128,7 +128,7 @@ pub(crate) fn work(checkpoint: &Checkpoint, options: &QuantizeOptions) -> f64 {
     let matrices = if config.tie_word_embeddings { 1.0 } else { 2.0 };
     let sample = rows / (rows / SAMPLE as f64).ceil();
     let searched =
-        !config.tie_word_embeddings && options.head == HeadBits::Four && options.method == crate::Method::Awq;
+        !config.tie_word_embeddings && options.head == HeadBits::Four && options.method != crate::Method::Rtn;
     let search = if searched { CANDIDATES as f64 * sample * inputs * inputs / 2.0 } else { 0.0 };
     matrices * 2.0 * rows * inputs * inputs + search
 }

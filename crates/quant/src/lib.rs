@@ -25,7 +25,7 @@ mod rtn;
 mod search;
 
 pub use error::{Error, Result};
-pub use options::{Calibration, HeadBits, Method, Progress, QuantizeOptions, Silent};
+pub use options::{Calibration, Effort, HeadBits, Method, Progress, QuantizeOptions, Silent, Step};
 pub use report::{CalibrationReport, Measure, Report, TensorReport, Totals};
 
 use edgewen_engine::{Batch, Forward};
@@ -60,7 +60,7 @@ pub fn quantize(
     let tokenizer = Tokenizer::from_files(&files)?;
     tokenizer.check_vocabulary(checkpoint.config().vocab_size)?;
     let text = match options.method {
-        Method::Awq => Some(read_text(checkpoint, options, &tokenizer)?),
+        Method::AwqGptq | Method::Awq => Some(read_text(checkpoint, options, &tokenizer)?),
         Method::Rtn => None,
     };
     let threads = options.threads.max(1);

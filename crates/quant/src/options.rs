@@ -3,15 +3,19 @@
 use crate::{Error, Result};
 use edgewen_layout::GroupSize;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// How the weights are rounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Method {
-    /// Activation-aware weight quantization (Lin et al. 2023, arXiv 2306.00978): scales and clipping are searched on
-    /// calibration text.
+    /// Scales as AWQ finds them, then rounding with error feedback (GPTQ, Frantar et al. 2022, arXiv 2210.17323) and
+    /// coordinate descent, layer after layer on what the layers before really give.
     #[default]
+    AwqGptq,
+    /// Activation-aware weight quantization as published (Lin et al. 2023, arXiv 2306.00978): scales and clipping are
+    /// searched on calibration text, on the original model.
     Awq,
     /// Round to nearest: no calibration text, no search.
     Rtn,
@@ -21,8 +25,68 @@ impl Method {
     /// The name in files and messages.
     pub fn name(self) -> &'static str {
         match self {
+            Method::AwqGptq => "awq-gptq",
             Method::Awq => "awq",
             Method::Rtn => "rtn",
+        }
+    }
+}
+
+/// How long [`Method::AwqGptq`] searches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effort {
+    /// A coarse grid and one round of descent.
+    Fast,
+    /// The default.
+    #[default]
+    Normal,
+    /// A fine grid, descent until nothing changes.
+    Best,
+}
+
+/// A step of [`Method::AwqGptq`] that can be left out, to see what it is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// Scales of the input channels, folded into the operation before.
+    Scales,
+    /// The same from the values into the attention's output.
+    ValueOutput,
+    /// Narrower ranges of groups.
+    Clip,
+    /// Rounding one column after the other, the later ones making up for the earlier ones' errors.
+    Feedback,
+    /// Changing single codes, scales and zero points as long as the error falls.
+    Descent,
+    /// Inputs from the layers as quantized so far instead of those of the original model.
+    Sequential,
+    /// Weights moved towards what the original model gives on the original inputs.
+    Correction,
+}
+
+impl Step {
+    /// All of them, in the order in which they are done.
+    pub const ALL: [Step; 7] = [
+        Step::Sequential,
+        Step::Scales,
+        Step::ValueOutput,
+        Step::Correction,
+        Step::Clip,
+        Step::Feedback,
+        Step::Descent,
+    ];
+
+    /// The name on the command line and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Step::Scales => "scales",
+            Step::ValueOutput => "value-output",
+            Step::Clip => "clip",
+            Step::Feedback => "feedback",
+            Step::Descent => "descent",
+            Step::Sequential => "sequential",
+            Step::Correction => "correction",
         }
     }
 }
@@ -103,6 +167,10 @@ impl Calibration {
 pub struct QuantizeOptions {
     /// How the weights are rounded.
     pub method: Method,
+    /// How long [`Method::AwqGptq`] searches.
+    pub effort: Effort,
+    /// Steps of [`Method::AwqGptq`] to leave out.
+    pub skip: BTreeSet<Step>,
     /// Inputs that share a scale.
     pub group: GroupSize,
     /// Bits of the embedding and of the output head.
@@ -121,6 +189,8 @@ impl Default for QuantizeOptions {
     fn default() -> Self {
         Self {
             method: Method::default(),
+            effort: Effort::default(),
+            skip: BTreeSet::new(),
             group: GroupSize::G64,
             head: HeadBits::default(),
             calibration: Calibration::default(),

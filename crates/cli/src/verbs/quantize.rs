@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 use edgewen_layout::GroupSize;
 use edgewen_model::Checkpoint;
-use edgewen_quant::{Calibration, HeadBits, Method, QuantizeOptions, Report};
+use edgewen_quant::{Calibration, Effort, HeadBits, Method, QuantizeOptions, Report};
 use serde::Serialize;
 
-use crate::args::{GroupArg, HeadArg, MethodArg, QuantizeArgs};
+use crate::args::{EffortArg, GroupArg, HeadArg, MethodArg, QuantizeArgs};
 use crate::interrupt::{self, Interrupted, Second};
 use crate::output::{self, grouped};
 use crate::progress::{Progress, Shown};
@@ -68,9 +68,16 @@ fn options(arguments: &QuantizeArgs) -> anyhow::Result<QuantizeOptions> {
     };
     Ok(QuantizeOptions {
         method: match arguments.method {
+            MethodArg::AwqGptq => Method::AwqGptq,
             MethodArg::Awq => Method::Awq,
             MethodArg::Rtn => Method::Rtn,
         },
+        effort: match arguments.effort {
+            EffortArg::Fast => Effort::Fast,
+            EffortArg::Normal => Effort::Normal,
+            EffortArg::Best => Effort::Best,
+        },
+        skip: arguments.skip.iter().map(|step| step.step()).collect(),
         group: match arguments.group {
             GroupArg::G32 => GroupSize::G32,
             GroupArg::G64 => GroupSize::G64,
