@@ -3,14 +3,20 @@
 //! Opening reads the configuration and the headers only; weights stay in the mapped files until a tensor is asked
 //! for, and `release` lets them go again, so that a model larger than memory can be quantized layer by layer.
 
+mod expected;
 mod shard;
+mod weight;
 
 use crate::config::{Fields, read_json};
+use crate::quantized::Quantization;
 use crate::{Config, Error, GenerationDefaults, Result, Tensor, TokenizerFiles};
 use serde_json::Value;
+use expected::{Expected, expected};
+pub(crate) use shard::RawTensor;
 use shard::Shard;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+pub use weight::Weight;
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -21,6 +27,7 @@ pub struct Checkpoint {
     dir: PathBuf,
     config: Config,
     generation: GenerationDefaults,
+    quantization: Option<Quantization>,
     shards: Vec<Shard>,
     /// Tensor name to shard.
     tensors: BTreeMap<String, usize>,
@@ -35,7 +42,7 @@ impl Checkpoint {
         }
         let config_json = read_json(&config_path)?;
         let config = Config::from_json(&config_path, &config_json)?;
-        refuse_old_awq(&dir.join("quant_config.json"))?;
+        let quantization = Quantization::find(dir, &config_path, &config_json)?;
         let generation_path = dir.join("generation_config.json");
         let generation_json =
             if generation_path.exists() { Some(read_json(&generation_path)?) } else { None };
@@ -44,7 +51,7 @@ impl Checkpoint {
             (&config_path, &config_json),
         )?;
         let (shards, tensors) = open_shards(dir)?;
-        Ok(Checkpoint { dir: dir.to_owned(), config, generation, shards, tensors })
+        Ok(Checkpoint { dir: dir.to_owned(), config, generation, quantization, shards, tensors })
     }
 
     /// The directory.
@@ -60,6 +67,11 @@ impl Checkpoint {
     /// The model's sampling defaults.
     pub fn generation(&self) -> &GenerationDefaults {
         &self.generation
+    }
+
+    /// How its linear layers are quantized, if they are: AutoAWQ, GPTQ or compressed-tensors.
+    pub fn quantization(&self) -> Option<&Quantization> {
+        self.quantization.as_ref()
     }
 
     /// Whether a tensor of that name exists.
@@ -89,16 +101,20 @@ impl Checkpoint {
         self.tensor(name)?.to_f32()
     }
 
-    /// Checks that every tensor the configuration asks for is there with the right shape and a float type. No data is
-    /// read. Query, key and value biases may be absent; a `lm_head.weight` beside a tied embedding is ignored, as
-    /// `transformers` does.
+    /// Checks that every tensor the configuration asks for is there with the right shape and type. No weight is read.
+    /// Query, key and value biases may be absent; a `lm_head.weight` beside a tied embedding is ignored, as
+    /// `transformers` does. A linear layer may be quantized instead, if the configuration says how.
     pub fn validate(&self) -> Result<()> {
         for Expected { name, shape, why, optional } in expected(&self.config) {
             let Some(&shard) = self.tensors.get(&name) else {
-                if optional {
+                let quantized = match name.strip_suffix(".weight") {
+                    Some(module) => self.opened(module)?.is_some(),
+                    None => false,
+                };
+                if optional || quantized {
                     continue;
                 }
-                return Err(self.missing(&name, &why));
+                return Err(self.missing(&name, &(why + &self.hint(&name))));
             };
             let shard = &self.shards[shard];
             let found = shard.shape(&name).unwrap_or_default();
@@ -107,6 +123,39 @@ impl Checkpoint {
                 return Err(Error::WrongShape { tensor: name, path, expected: shape, found });
             }
             shard.tensor(&name)?;
+        }
+        self.refuse_biases()
+    }
+
+    /// Why a matrix may be missing.
+    fn hint(&self, name: &str) -> String {
+        let module = name.strip_suffix(".weight").unwrap_or(name);
+        let parts = ["qweight", "weight_packed"].map(|part| format!("{module}.{part}"));
+        match (parts.iter().find(|part| self.contains(part)), &self.quantization) {
+            (Some(part), None) => format!(
+                "; \"{part}\" is there, but neither config.json nor quant_config.json says how it is quantized"
+            ),
+            (Some(part), Some(q)) => {
+                format!("; \"{part}\" is there, which is not imported from {} checkpoints", q.format.name())
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// Quantizers write biases of zeros where a layer has none. Others would be left out of the sum.
+    fn refuse_biases(&self) -> Result<()> {
+        if self.quantization.is_none() {
+            return Ok(());
+        }
+        for layer in 0..self.config.layers {
+            for part in ["self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"] {
+                let name = format!("model.layers.{layer}.{part}.bias");
+                if self.contains(&name) && self.tensor(&name)?.to_f32()?.iter().any(|bias| *bias != 0.0) {
+                    let detail = "it is not all zeros, but Qwen2 models have no bias there: \
+                                  the checkpoint is another model's";
+                    return Err(Error::QuantizedTensor { tensor: name, detail: detail.to_owned() });
+                }
+            }
         }
         Ok(())
     }
@@ -123,70 +172,13 @@ impl Checkpoint {
         TokenizerFiles::from_dir(&self.dir)
     }
 
+    fn raw(&self, name: &str) -> Option<RawTensor<'_>> {
+        self.shards[*self.tensors.get(name)?].raw(name)
+    }
+
     fn missing(&self, name: &str, why: &str) -> Error {
         Error::MissingTensor { tensor: name.to_owned(), dir: self.dir.clone(), why: why.to_owned() }
     }
-}
-
-/// A tensor that the configuration asks for.
-struct Expected {
-    name: String,
-    shape: Vec<usize>,
-    why: String,
-    optional: bool,
-}
-
-fn expected(config: &Config) -> Vec<Expected> {
-    let (hidden, mlp) = (config.hidden_size, config.intermediate_size);
-    let (attention, kv) = (config.attention_size(), config.kv_size());
-    let required = |name: &str, shape: &[usize], why: &str| Expected {
-        name: name.to_owned(),
-        shape: shape.to_vec(),
-        why: why.to_owned(),
-        optional: false,
-    };
-    let vocab = [config.vocab_size, hidden];
-    let mut list = vec![
-        required("model.embed_tokens.weight", &vocab, "\"vocab_size\""),
-        required("model.norm.weight", &[hidden], "every model has it"),
-    ];
-    if !config.tie_word_embeddings {
-        list.push(required("lm_head.weight", &vocab, "\"tie_word_embeddings\" is false"));
-    }
-    let why = format!("\"num_hidden_layers\" is {}", config.layers);
-    for layer in 0..config.layers {
-        let weights: [(&str, &[usize]); 9] = [
-            ("input_layernorm", &[hidden]),
-            ("self_attn.q_proj", &[attention, hidden]),
-            ("self_attn.k_proj", &[kv, hidden]),
-            ("self_attn.v_proj", &[kv, hidden]),
-            ("self_attn.o_proj", &[hidden, attention]),
-            ("post_attention_layernorm", &[hidden]),
-            ("mlp.gate_proj", &[mlp, hidden]),
-            ("mlp.up_proj", &[mlp, hidden]),
-            ("mlp.down_proj", &[hidden, mlp]),
-        ];
-        for (part, shape) in weights {
-            list.push(required(&format!("model.layers.{layer}.{part}.weight"), shape, &why));
-        }
-        for (part, len) in [("q", attention), ("k", kv), ("v", kv)] {
-            let name = format!("model.layers.{layer}.self_attn.{part}_proj.bias");
-            list.push(Expected { optional: true, ..required(&name, &[len], &why) });
-        }
-    }
-    list
-}
-
-/// AWQ checkpoints of 2023 keep their settings in a file of their own.
-fn refuse_old_awq(path: &Path) -> Result<()> {
-    if !path.exists() {
-        return Ok(());
-    }
-    let method = match Fields::new(path, &read_json(path)?).text("quant_method")? {
-        Some(method) => method.to_owned(),
-        None => "awq".to_owned(),
-    };
-    Err(Error::AlreadyQuantized { path: path.to_owned(), method })
 }
 
 type Shards = (Vec<Shard>, BTreeMap<String, usize>);

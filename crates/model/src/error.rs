@@ -75,15 +75,23 @@ pub enum Error {
         /// What edgewen has instead.
         supported: String,
     },
-    /// The checkpoint is already quantized.
+    /// Something in a quantized checkpoint that cannot be, or that the packed file cannot hold.
+    #[error("tensor \"{tensor}\": {detail}")]
+    QuantizedTensor {
+        /// The tensor, or the layer it belongs to.
+        tensor: String,
+        /// What was expected, what was found, what to do.
+        detail: String,
+    },
+    /// A checkpoint of which only some linear layers are quantized.
     #[error(
-        "{path}: weights quantized by \"{method}\" cannot be imported yet; use the original bf16 or f16 checkpoint"
+        "\"{module}\" in {dir} is not quantized, though other linear layers are: a packed file holds all of them quantized; quantize the float checkpoint with `edgewen quantize` instead"
     )]
-    AlreadyQuantized {
-        /// config.json.
-        path: PathBuf,
-        /// `awq`, `gptq` and so on.
-        method: String,
+    NotQuantized {
+        /// The layer.
+        module: String,
+        /// The directory.
+        dir: PathBuf,
     },
     /// No safetensors file at all.
     #[error("no model.safetensors and no model.safetensors.index.json in {dir}{hint}")]
@@ -395,7 +403,7 @@ pub enum Error {
     },
     /// A value that f16 cannot hold at all.
     #[error(
-        "tensor \"{tensor}\" has the value {value} at index {index}: AWQ_MACRO stores it as f16, which ends at 65504"
+        "tensor \"{tensor}\" has the value {value} at index {index}: the format stores it as f16, which ends at 65504"
     )]
     BeyondF16 {
         /// The tensor.

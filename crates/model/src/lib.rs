@@ -12,14 +12,16 @@ pub mod error;
 pub mod generation;
 mod new_file;
 pub mod packed;
+pub mod quantized;
 pub mod template;
 pub mod tensor;
 pub mod tokenizer;
 
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, Weight};
 pub use config::{Config, Rope, RopeScaling};
 pub use error::{Error, Result};
 pub use generation::GenerationDefaults;
+pub use quantized::{Quantization, QuantizedLinear, ScaleNotes, StoredLinear};
 pub use template::ChatTemplate;
 pub use tensor::{Dtype, Tensor};
 pub use tokenizer::{Detokenizer, Tokenizer, TokenizerFiles};

@@ -22,6 +22,40 @@ pub(super) struct Shard {
     metadata: Metadata,
 }
 
+/// A tensor of any type; `bytes` is little endian, row-major and may be unaligned.
+#[derive(Debug, Clone)]
+pub(crate) struct RawTensor<'a> {
+    /// Name in the checkpoint.
+    pub(crate) name: String,
+    /// The file it is in.
+    pub(crate) path: &'a Path,
+    /// Dimensions.
+    pub(crate) shape: Vec<usize>,
+    /// Element type.
+    pub(crate) dtype: safetensors::Dtype,
+    /// The elements.
+    pub(crate) bytes: &'a [u8],
+}
+
+impl<'a> RawTensor<'a> {
+    /// As a tensor of floats; fails on other types.
+    pub(crate) fn float(self) -> Result<Tensor<'a>> {
+        let dtype = match self.dtype {
+            safetensors::Dtype::F32 => Dtype::F32,
+            safetensors::Dtype::F16 => Dtype::F16,
+            safetensors::Dtype::BF16 => Dtype::Bf16,
+            other => {
+                return Err(Error::WrongDtype {
+                    tensor: self.name,
+                    path: self.path.to_owned(),
+                    found: format!("{other:?}"),
+                });
+            }
+        };
+        Ok(Tensor { name: self.name, shape: self.shape, dtype, bytes: self.bytes })
+    }
+}
+
 impl Shard {
     /// Maps the file and checks its header. No weight is read.
     #[allow(unsafe_code, reason = "memory mapping")]
@@ -54,24 +88,22 @@ impl Shard {
         self.metadata.info(name).map(|info| info.shape.as_slice())
     }
 
+    /// The tensor in whatever type it has, if this file has it.
+    pub(super) fn raw(&self, name: &str) -> Option<RawTensor<'_>> {
+        let info = self.metadata.info(name)?;
+        let (begin, end) = info.data_offsets;
+        Some(RawTensor {
+            name: name.to_owned(),
+            path: &self.path,
+            shape: info.shape.clone(),
+            dtype: info.dtype,
+            bytes: &self.map[self.start + begin..self.start + end],
+        })
+    }
+
     /// The tensor, if this file has it. Fails on types that are not floats.
     pub(super) fn tensor(&self, name: &str) -> Result<Option<Tensor<'_>>> {
-        let Some(info) = self.metadata.info(name) else { return Ok(None) };
-        let dtype = match info.dtype {
-            safetensors::Dtype::F32 => Dtype::F32,
-            safetensors::Dtype::F16 => Dtype::F16,
-            safetensors::Dtype::BF16 => Dtype::Bf16,
-            other => {
-                return Err(Error::WrongDtype {
-                    tensor: name.to_owned(),
-                    path: self.path.clone(),
-                    found: format!("{other:?}"),
-                });
-            }
-        };
-        let (begin, end) = info.data_offsets;
-        let bytes = &self.map[self.start + begin..self.start + end];
-        Ok(Some(Tensor { name: name.to_owned(), shape: info.shape.clone(), dtype, bytes }))
+        self.raw(name).map(RawTensor::float).transpose()
     }
 
     /// Lets the kernel drop the pages that have been read.

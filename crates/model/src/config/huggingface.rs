@@ -34,6 +34,11 @@ impl<'a> Fields<'a> {
         Fields { path, map }
     }
 
+    /// The file.
+    pub(crate) fn path(&self) -> &'a Path {
+        self.path
+    }
+
     /// The value of a key, if it is there and not null.
     pub(crate) fn get(&self, key: &str) -> Option<&'a Value> {
         self.map.get(key).filter(|value| !value.is_null())
@@ -48,7 +53,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn missing(&self, key: &str) -> Error {
+    pub(crate) fn missing(&self, key: &str) -> Error {
         Error::MissingKey { path: self.path.to_owned(), key: key.to_owned() }
     }
 
@@ -78,7 +83,7 @@ impl<'a> Fields<'a> {
         self.typed(key, "text", Value::as_str)
     }
 
-    fn object(&self, key: &str) -> Result<Option<Fields<'a>>> {
+    pub(crate) fn object(&self, key: &str) -> Result<Option<Fields<'a>>> {
         let map = self.typed(key, "an object", Value::as_object)?;
         Ok(map.map(|map| Fields { path: self.path, map }))
     }
@@ -87,7 +92,7 @@ impl<'a> Fields<'a> {
         self.integer(key)?.ok_or_else(|| self.missing(key))
     }
 
-    fn unsupported(&self, feature: String, supported: &str) -> Error {
+    pub(crate) fn unsupported(&self, feature: String, supported: &str) -> Error {
         Error::Unsupported { path: self.path.to_owned(), feature, supported: supported.to_owned() }
     }
 }
@@ -97,10 +102,6 @@ impl Config {
     pub fn from_json(path: &Path, json: &Map<String, Value>) -> Result<Config> {
         let fields = Fields::new(path, json);
         check_architecture(&fields)?;
-        if let Some(quantization) = fields.object("quantization_config")? {
-            let method = quantization.text("quant_method")?.unwrap_or("an unnamed method").to_owned();
-            return Err(Error::AlreadyQuantized { path: path.to_owned(), method });
-        }
         let hidden_size = fields.size("hidden_size")?;
         let heads = fields.size("num_attention_heads")?;
         let head_dim = match fields.integer("head_dim")? {
