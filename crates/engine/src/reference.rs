@@ -1,12 +1,13 @@
 //! The float reference: a checkpoint without any quantization, slow and exact.
 //!
 //! Dot products are accumulated in f64 and rounded once; between operations values are f32, as in `transformers`.
-//! Weights stay as they are in the checkpoint and are converted on the fly. Users run it with a checkpoint directory
-//! as model; tests and quality figures measure the quantized model against it.
+//! Weights stay as they are in the checkpoint and are converted on the fly; those of a quantized checkpoint are unpacked
+//! when they are first needed, to a byte each. Users run it with a checkpoint directory as model; tests and quality figures measure the quantized model against it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use edgewen_model::{Checkpoint, Config};
+use edgewen_model::{Checkpoint, Config, Weight};
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -17,6 +18,8 @@ pub struct Reference {
     checkpoint: Arc<Checkpoint>,
     config: Config,
     threads: ThreadPool,
+    /// Quantized matrices that have been unpacked, by the names of their tensors.
+    unpacked: HashMap<String, Weight<'static>>,
     norms: Vec<Vec<f32>>,
     biases: Vec<Vec<f32>>,
     inverse_frequencies: Vec<f32>,
@@ -62,6 +65,7 @@ impl Reference {
             checkpoint,
             config,
             threads,
+            unpacked: HashMap::new(),
             norms,
             biases,
             inverse_frequencies,
@@ -133,15 +137,21 @@ impl Backend for Reference {
         let (inputs, outputs) = (x.len() / tokens, out.len() / tokens);
         let mut first = 0;
         for name in self.matrices(which) {
-            let matrix = self.checkpoint.tensor(&name)?;
-            let rows = matrix.shape[0];
+            let matrix = match self.unpacked.get(&name) {
+                Some(matrix) => matrix.clone(),
+                None => self.checkpoint.weight(&name)?,
+            };
+            if let Weight::Quantized(linear) = &matrix {
+                self.unpacked.entry(name).or_insert_with(|| Weight::Quantized(Arc::clone(linear)));
+            }
+            let rows = matrix.rows();
             // [rows, tokens]: each thread converts a row once and uses it for all tokens.
             let mut products = vec![0.0f32; rows * tokens];
             self.threads.install(|| {
                 products.par_chunks_mut(tokens).enumerate().try_for_each_init(
                     Vec::new,
                     |weights, (row, products)| {
-                        matrix.rows_to_f32(row..row + 1, weights)?;
+                        matrix.row_to_f32(row, weights)?;
                         for (product, x) in products.iter_mut().zip(x.chunks_exact(inputs)) {
                             *product = dot(weights, x) as f32;
                         }

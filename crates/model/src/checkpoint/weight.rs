@@ -4,6 +4,7 @@ use super::expected::linear_shape;
 use super::{Checkpoint, RawTensor};
 use crate::quantized::{self, QuantizedLinear, StoredLinear};
 use crate::{Result, Tensor};
+use std::sync::Arc;
 
 /// A matrix of a checkpoint, to be read row by row as floats.
 #[derive(Debug, Clone)]
@@ -11,7 +12,7 @@ pub enum Weight<'a> {
     /// Floats, as they lie in the file.
     Float(Tensor<'a>),
     /// Codes, zero points and scales.
-    Quantized(StoredLinear),
+    Quantized(Arc<StoredLinear>),
 }
 
 impl Weight<'_> {
@@ -41,7 +42,8 @@ impl Weight<'_> {
 impl Checkpoint {
     /// The tensors of a quantized layer, checked but not read.
     pub(super) fn opened(&self, module: &str) -> Result<Option<quantized::Opened<'_>>> {
-        let (Some(quantization), Some(shape)) = (&self.quantization, linear_shape(&self.config, module)) else {
+        let (Some(quantization), Some(shape)) = (&self.quantization, linear_shape(&self.config, module))
+        else {
             return Ok(None);
         };
         let find = |name: &str| -> Option<RawTensor<'_>> { self.raw(name) };
@@ -72,7 +74,7 @@ impl Checkpoint {
             && let Some(module) = name.strip_suffix(".weight")
             && let Some(linear) = self.stored_linear(module)?
         {
-            return Ok(Weight::Quantized(linear));
+            return Ok(Weight::Quantized(Arc::new(linear)));
         }
         self.tensor(name).map(Weight::Float)
     }

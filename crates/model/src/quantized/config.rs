@@ -86,9 +86,9 @@ pub struct Quantization {
 /// What can be imported, for messages.
 const METHODS: &str = "edgewen imports \"awq\" (version gemm), \"gptq\" and \"compressed-tensors\" (pack-quantized); \
      use one of these, or quantize the bf16 or f16 checkpoint";
-const AWQ: &str = "edgewen imports AutoAWQ's gemm with 4 bits; use such a checkpoint, or quantize the float one";
-const GPTQ: &str =
-    "edgewen imports \"gptq\" and \"gptq_v2\" with 4 or 8 bits; use such a checkpoint, or quantize the float one";
+const AWQ: &str =
+    "edgewen imports AutoAWQ's gemm with 4 bits; use such a checkpoint, or quantize the float one";
+const GPTQ: &str = "edgewen imports \"gptq\" and \"gptq_v2\" with 4 or 8 bits; use such a checkpoint, or quantize the float one";
 const COMPRESSED: &str = "edgewen imports pack-quantized integer weights of 4 or 8 bits with float activations; use \
      such a checkpoint, or quantize the float one";
 

@@ -128,7 +128,8 @@ impl StoredLinear {
         match &order {
             None => matrix.codes.copy_from_slice(&self.codes),
             Some(order) => {
-                let rows = matrix.codes.chunks_exact_mut(self.inputs).zip(self.codes.chunks_exact(self.inputs));
+                let rows =
+                    matrix.codes.chunks_exact_mut(self.inputs).zip(self.codes.chunks_exact(self.inputs));
                 for (to, from) in rows {
                     to.iter_mut().zip(order).for_each(|(to, &input)| *to = from[input as usize]);
                 }

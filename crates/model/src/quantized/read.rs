@@ -164,7 +164,9 @@ impl<'a> Layer<'_, 'a> {
         })?;
         if stated != [rows as i64, inputs as i64] {
             let detail = format!("it says {stated:?}, config.json asks for [{rows}, {inputs}]");
-            return Err(self.refuse(&shape.name, format!("{detail}: the files are from different checkpoints")));
+            return Err(
+                self.refuse(&shape.name, format!("{detail}: the files are from different checkpoints"))
+            );
         }
         let scales = self.need("weight_scale")?;
         let zeros = (self.find)(&self.part("weight_zero_point"));
@@ -238,7 +240,9 @@ impl<'a> Layer<'_, 'a> {
                 let detail = format!("group {at} has {found} inputs, expected {expected}");
                 return Err(self.refuse(
                     &tensor.name,
-                    format!("{detail}: edgewen imports groups of one size; quantize the float checkpoint instead"),
+                    format!(
+                        "{detail}: edgewen imports groups of one size; quantize the float checkpoint instead"
+                    ),
                 ));
             }
         }
