@@ -100,6 +100,18 @@ pub(crate) fn apply(fused: &Fused, plan: &Plan<'_>) -> Result<Rounded> {
     Ok(Rounded { errors: errors.collect(), clipped: share.collect(), matrix })
 }
 
+/// The weights of a matrix with all factors of a plan: what [`apply`] rounds.
+pub(crate) fn target(fused: &Fused, plan: &Plan<'_>) -> Vec<f32> {
+    Task::new(fused, plan, 0, fused.rows()).scaled
+}
+
+/// The weights of a matrix, which has all factors already, rounded to the nearest of 8 bits.
+pub(crate) fn round_eight(fused: &Fused) -> Result<QuantizedMatrix> {
+    let plan =
+        Plan { bits: WeightBits::Eight, scales: None, row_factors: None, metric: Metric::Weight, clip: None };
+    Ok(apply(fused, &plan)?.matrix)
+}
+
 /// Squared size of the outputs, one a part: what errors are relative to.
 pub(crate) fn sizes(fused: &Fused, metric: Metric<'_>) -> Vec<f64> {
     let chunk = rows_per_task(fused.rows()) * fused.inputs;
@@ -171,7 +183,7 @@ impl<'a> Task<'a> {
     fn fit(&self, low: f32, high: f32) -> Option<Fit> {
         match self.plan.bits {
             WeightBits::Four => Fit::four(low, high),
-            WeightBits::Eight => Fit::eight(low, high),
+            _ => Fit::eight(low, high),
         }
     }
 

@@ -1,13 +1,13 @@
 //! The embedding and the output head: a quarter of a small model, in four, eight or sixteen bits.
 
-use crate::apply::{ClipBlocks, Plan, apply, sizes};
+use crate::apply::{ClipBlocks, Plan, apply, sizes, target};
 use crate::gram::Gram;
 use crate::matrix::{Fused, Metric};
 use crate::output::{EMBEDDING, HEAD, Output};
 use crate::quantizer::Meter;
 use crate::report::{Measure, TensorReport};
 use crate::search::{CANDIDATES, Scaling, plain_errors, search};
-use crate::{Error, HeadBits, QuantizeOptions, Result};
+use crate::{Error, QuantizeOptions, Result};
 use edgewen_engine::Norm;
 use edgewen_layout::WeightBits;
 use edgewen_model::{Checkpoint, Dtype};
@@ -31,15 +31,14 @@ pub(crate) fn write_head(
 ) -> Result<()> {
     let tied = checkpoint.config().tie_word_embeddings;
     meter.tick(0.0, "embedding")?;
-    if options.head == HeadBits::Sixteen {
+    let (Some(embed_bits), Some(head_bits)) = (options.head_bits("embed"), options.head_bits("head")) else {
         write_dense(checkpoint, EMBEDDING, "embed", output, meter)?;
         if !tied {
             write_dense(checkpoint, HEAD, "head", output, meter)?;
         }
         return output.write_norm(Norm::Final, None);
-    }
-    let bits = if options.head == HeadBits::Four { WeightBits::Four } else { WeightBits::Eight };
-    let mut job = Job { options, bits, workers, output, meter };
+    };
+    let mut job = Job { options, bits: embed_bits, workers, output, meter };
     let embedding = Fused::read(checkpoint, "embed".into(), &[(EMBEDDING.into(), true)], options.group)?;
     checkpoint.release();
     if tied {
@@ -51,8 +50,9 @@ pub(crate) fn write_head(
     drop(embedding);
     let head = Fused::read(checkpoint, "head".into(), &[(HEAD.into(), true)], options.group)?;
     checkpoint.release();
+    job.bits = head_bits;
     let scaling = match gram {
-        Some(gram) if bits == WeightBits::Four => job.scales(&head, gram)?,
+        Some(gram) if head_bits == WeightBits::Four => job.scales(&head, gram)?,
         _ => Scaling::default(),
     };
     let used = job.write(&head, gram, 0.0, scaling)?;
@@ -111,7 +111,13 @@ impl Job<'_, '_, '_> {
         }
         let rounded = rounded?;
         let sizes = self.workers.install(|| sizes(fused, metric));
-        self.output.write_matrix(fused, &rounded, &plain, &sizes, &used, metric)?;
+        let scales = used.scales.as_deref();
+        let plan = Plan { bits: self.bits, scales, row_factors: None, metric, clip: None };
+        let target = (scales.is_some() && self.output.wants_target()).then(|| target(fused, &plan));
+        // On the workers, for the sake of the twin.
+        let output = &mut *self.output;
+        self.workers
+            .install(|| output.write_matrix(fused, &rounded, &plain, &sizes, &used, metric, target))?;
         self.meter.tick(0.7 * head_work(fused), &fused.packed)?;
         Ok(used)
     }
@@ -127,8 +133,9 @@ pub(crate) fn work(checkpoint: &Checkpoint, options: &QuantizeOptions) -> f64 {
     let (rows, inputs) = (config.vocab_size as f64, config.hidden_size as f64);
     let matrices = if config.tie_word_embeddings { 1.0 } else { 2.0 };
     let sample = rows / (rows / SAMPLE as f64).ceil();
-    let searched =
-        !config.tie_word_embeddings && options.head == HeadBits::Four && options.method != crate::Method::Rtn;
+    let searched = !config.tie_word_embeddings
+        && options.head_bits("head") == Some(WeightBits::Four)
+        && options.method != crate::Method::Rtn;
     let search = if searched { CANDIDATES as f64 * sample * inputs * inputs / 2.0 } else { 0.0 };
     matrices * 2.0 * rows * inputs * inputs + search
 }
@@ -164,7 +171,7 @@ fn write_dense(
         meter.tick(2.0 * (values.len() * inputs) as f64, packed)?;
     }
     let bytes = if tensor.dtype == Dtype::F32 { &halves } else { tensor.bytes };
-    output.writer.write(packed, bytes)?;
+    output.write_bytes(packed, bytes)?;
     checkpoint.release();
     let relative = if size > 0.0 { error / size } else { 0.0 };
     output.tensors.push(TensorReport {

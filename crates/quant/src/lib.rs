@@ -28,6 +28,7 @@ pub use error::{Error, Result};
 pub use options::{Calibration, Effort, HeadBits, Method, Progress, QuantizeOptions, Silent, Step};
 pub use report::{CalibrationReport, Measure, Report, TensorReport, Totals};
 
+use calibrate::Text;
 use edgewen_engine::{Batch, Forward};
 use edgewen_model::packed::{Header, PackedWriter, QuantizationInfo};
 use edgewen_model::{Checkpoint, Tokenizer, TokenizerFiles};
@@ -53,6 +54,18 @@ pub fn quantize(
     options: &QuantizeOptions,
     progress: &mut dyn Progress,
 ) -> Result<Report> {
+    quantize_once(checkpoint, output, None, options, progress)
+}
+
+/// [`quantize`] with the bits that the options name. With `twin`, the same model is written there with the same factors
+/// but 8 bits in every quantized matrix, plainly rounded: any matrix of the one file can stand in for that of the other.
+pub(crate) fn quantize_once(
+    checkpoint: &Checkpoint,
+    output: &Path,
+    twin: Option<&Path>,
+    options: &QuantizeOptions,
+    progress: &mut dyn Progress,
+) -> Result<Report> {
     let start = Instant::now();
     checkpoint.validate()?;
     let files = checkpoint.tokenizer_files()?;
@@ -69,21 +82,28 @@ pub fn quantize(
         .build()
         .map_err(|e| Error::Threads { threads, detail: e.to_string() })?;
 
-    let calibration = text.as_ref().map(|(_, report)| report.clone());
+    let calibration = text.as_ref().map(|text| text.report.clone());
     let header = header(checkpoint, options, files, calibration.as_ref());
     let plan = output::plan(checkpoint, options)?;
+    let twin = match twin {
+        Some(path) => {
+            let plan = output::twin_plan(&plan);
+            Some(PackedWriter::create(path, header.clone(), plan, options.force)?)
+        }
+        None => None,
+    };
     let writer = PackedWriter::create(output, header, plan, options.force)?;
     let file_bytes = writer.file_bytes();
-    let out = Output::new(checkpoint, writer);
+    let out = Output::new(checkpoint, writer, twin);
 
     let mut total = head::work(checkpoint, options);
     total += match &text {
-        Some((batch, _)) => quantizer::layers_work(checkpoint.config(), options.group, batch.len()),
+        Some(text) => quantizer::layers_work(checkpoint.config(), options.group, text.batch.len()),
         None => rtn::work(checkpoint),
     };
     let meter = Meter::new(progress, total);
     let out = match text {
-        Some((batch, _)) => awq(checkpoint, options, &batch, &workers, out, meter)?,
+        Some(text) => awq(checkpoint, options, &text.batch, &workers, out, meter)?,
         None => {
             let (mut out, mut meter) = (out, meter);
             rtn::write_layers(checkpoint, options, &workers, &mut out, &mut meter)?;
@@ -92,8 +112,7 @@ pub fn quantize(
             out
         }
     };
-    let Output { writer, tensors, .. } = out;
-    writer.finish()?;
+    let tensors = out.finish()?;
     Ok(Report {
         edgewen_version: env!("CARGO_PKG_VERSION").to_owned(),
         source: checkpoint.dir().display().to_string(),
@@ -110,13 +129,9 @@ pub fn quantize(
     })
 }
 
-fn read_text(
-    checkpoint: &Checkpoint,
-    options: &QuantizeOptions,
-    tokenizer: &Tokenizer,
-) -> Result<(Batch, CalibrationReport)> {
-    let context = checkpoint.config().max_position;
-    calibrate::segments(&options.calibration, tokenizer, options.calibration_tokens, context)
+fn read_text(checkpoint: &Checkpoint, options: &QuantizeOptions, tokenizer: &Tokenizer) -> Result<Text> {
+    let (limit, context) = (options.calibration_tokens, checkpoint.config().max_position);
+    calibrate::segments(&options.calibration, tokenizer, limit, options.held_out(), context)
 }
 
 fn header(
@@ -142,14 +157,14 @@ fn header(
 /// The calibration pass and all that it writes.
 fn awq<'a>(
     checkpoint: &'a Checkpoint,
-    options: &QuantizeOptions,
+    options: &'a QuantizeOptions,
     batch: &Batch,
     workers: &'a rayon::ThreadPool,
     output: Output<'a>,
     meter: Meter<'_>,
 ) -> Result<Output<'a>> {
     let positions = batch.positions().iter().max().map_or(0, |last| last + 1);
-    let mut quantizer = Quantizer::new(checkpoint, output, meter, options.group, workers, positions);
+    let mut quantizer = Quantizer::new(checkpoint, output, meter, options, workers, positions);
     let mut forward = Forward::default();
     let mut result = forward.hidden(&mut quantizer, batch);
     for first in (0..batch.len()).step_by(HEAD_ROWS) {

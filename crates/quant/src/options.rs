@@ -1,7 +1,7 @@
 //! What a user may choose, and how the quantizer tells how far it is.
 
 use crate::{Error, Result};
-use edgewen_layout::GroupSize;
+use edgewen_layout::{GroupSize, WeightBits};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -175,6 +175,14 @@ pub struct QuantizeOptions {
     pub group: GroupSize,
     /// Bits of the embedding and of the output head.
     pub head: HeadBits,
+    /// Matrices that take 8 bits all the same, by their names in the packed file: `layers.3.down`, `embed`.
+    pub eight: BTreeSet<String>,
+    /// Bits a weight that all quantized matrices together may take, scales included: which of them take 8 is then
+    /// chosen by measurement, and added to `eight`. Docs: mixed-precision.md.
+    pub bits_budget: Option<f64>,
+    /// Tokens of the calibration text that are kept out of the calibration, to measure the KL divergence on, where
+    /// something is chosen by it. At most an eighth of the text is taken.
+    pub held_out_tokens: usize,
     /// The calibration text; not used by [`Method::Rtn`].
     pub calibration: Calibration,
     /// Tokens of the calibration text to use; a longer text is sampled at even distances.
@@ -185,6 +193,27 @@ pub struct QuantizeOptions {
     pub force: bool,
 }
 
+impl QuantizeOptions {
+    /// Tokens to keep out of the calibration: none where nothing is measured on them.
+    pub(crate) fn held_out(&self) -> usize {
+        if self.bits_budget.is_some() { self.held_out_tokens } else { 0 }
+    }
+
+    /// The bits of a matrix of a layer, by its name in the packed file.
+    pub(crate) fn layer_bits(&self, packed: &str) -> WeightBits {
+        if self.eight.contains(packed) { WeightBits::Eight } else { WeightBits::Four }
+    }
+
+    /// Those of the embedding or the head; `None` if it is not quantized.
+    pub(crate) fn head_bits(&self, packed: &str) -> Option<WeightBits> {
+        match self.head {
+            HeadBits::Four if !self.eight.contains(packed) => Some(WeightBits::Four),
+            HeadBits::Four | HeadBits::Eight => Some(WeightBits::Eight),
+            HeadBits::Sixteen => None,
+        }
+    }
+}
+
 impl Default for QuantizeOptions {
     fn default() -> Self {
         Self {
@@ -193,6 +222,9 @@ impl Default for QuantizeOptions {
             skip: BTreeSet::new(),
             group: GroupSize::G64,
             head: HeadBits::default(),
+            eight: BTreeSet::new(),
+            bits_budget: None,
+            held_out_tokens: 1024,
             calibration: Calibration::default(),
             calibration_tokens: 8192,
             threads: std::thread::available_parallelism().map_or(1, usize::from),

@@ -1,13 +1,13 @@
 //! Writes tensors to the packed file under their names there, and keeps the report.
 
-use crate::apply::Rounded;
+use crate::apply::{Rounded, round_eight};
 use crate::fold;
 use crate::matrix::{Fused, Metric};
 use crate::report::TensorReport;
 use crate::search::Scaling;
-use crate::{HeadBits, QuantizeOptions, Result};
+use crate::{QuantizeOptions, Result};
 use edgewen_engine::Norm;
-use edgewen_layout::{QuantizedMatrix, WeightBits};
+use edgewen_layout::WeightBits;
 use edgewen_model::packed::{PackedWriter, TensorKind, TensorPlan, expected_tensors};
 use edgewen_model::{Checkpoint, Dtype};
 
@@ -19,7 +19,9 @@ pub(crate) const HEAD: &str = "lm_head.weight";
 
 /// The packed file that is being written, and the report about it.
 pub(crate) struct Output<'a> {
-    pub(crate) writer: PackedWriter,
+    writer: PackedWriter,
+    /// The same model with 8 bits in every quantized matrix, if it is asked for.
+    twin: Option<PackedWriter>,
     pub(crate) tensors: Vec<TensorReport>,
     checkpoint: &'a Checkpoint,
 }
@@ -42,10 +44,9 @@ pub(crate) fn plan(checkpoint: &Checkpoint, options: &QuantizeOptions) -> Result
     let plan = expected.into_iter().map(|(name, shape)| {
         let kind = match (name.as_str(), shape.len()) {
             (_, 1) => TensorKind::F32,
-            ("embed" | "head", _) => match options.head {
-                HeadBits::Four => TensorKind::RowBlocks { bits: WeightBits::Four, group },
-                HeadBits::Eight => TensorKind::RowBlocks { bits: WeightBits::Eight, group },
-                HeadBits::Sixteen => {
+            ("embed" | "head", _) => match options.head_bits(&name) {
+                Some(bits) => TensorKind::RowBlocks { bits, group },
+                None => {
                     let tensor = if name == "embed" { EMBEDDING } else { HEAD };
                     match checkpoint.tensor(tensor)?.dtype {
                         Dtype::Bf16 => TensorKind::Bf16,
@@ -53,19 +54,46 @@ pub(crate) fn plan(checkpoint: &Checkpoint, options: &QuantizeOptions) -> Result
                     }
                 }
             },
-            _ => TensorKind::RowBlocks { bits: WeightBits::Four, group },
+            _ => TensorKind::RowBlocks { bits: options.layer_bits(&name), group },
         };
         Ok(TensorPlan { name, kind, shape })
     });
     plan.collect()
 }
 
+/// The same for the twin: 8 bits in every quantized matrix.
+pub(crate) fn twin_plan(plan: &[TensorPlan]) -> Vec<TensorPlan> {
+    let eight = |tensor: &TensorPlan| match tensor.kind {
+        TensorKind::RowBlocks { group, .. } => {
+            TensorPlan { kind: TensorKind::RowBlocks { bits: WeightBits::Eight, group }, ..tensor.clone() }
+        }
+        _ => tensor.clone(),
+    };
+    plan.iter().map(eight).collect()
+}
+
 impl<'a> Output<'a> {
-    pub(crate) fn new(checkpoint: &'a Checkpoint, writer: PackedWriter) -> Self {
-        Output { writer, tensors: Vec::new(), checkpoint }
+    pub(crate) fn new(checkpoint: &'a Checkpoint, writer: PackedWriter, twin: Option<PackedWriter>) -> Self {
+        Output { writer, twin, tensors: Vec::new(), checkpoint }
     }
 
-    /// Packs and writes a matrix and reports its parts. Errors and sizes are absolute, one a part.
+    /// Whether [`Self::write_matrix`] wants to know what was rounded.
+    pub(crate) fn wants_target(&self) -> bool {
+        self.twin.is_some()
+    }
+
+    /// Gives the files their names; returns the reports about the matrices.
+    pub(crate) fn finish(self) -> Result<Vec<TensorReport>> {
+        self.writer.finish()?;
+        if let Some(twin) = self.twin {
+            twin.finish()?;
+        }
+        Ok(self.tensors)
+    }
+
+    /// Packs and writes a matrix and reports its parts. Errors and sizes are absolute, one a part. `target`
+    /// [rows, inputs] is what was rounded, with all factors; `None` if that is the checkpoint's matrix itself.
+    #[allow(clippy::too_many_arguments, reason = "what is known of a matrix")]
     pub(crate) fn write_matrix(
         &mut self,
         fused: &Fused,
@@ -74,6 +102,7 @@ impl<'a> Output<'a> {
         sizes: &[f64],
         scaling: &Scaling,
         metric: Metric<'_>,
+        target: Option<Vec<f32>>,
     ) -> Result<()> {
         let Rounded { matrix, errors, clipped } = rounded;
         for (index, part) in fused.parts.iter().enumerate() {
@@ -95,11 +124,22 @@ impl<'a> Output<'a> {
                 clipped: clipped[index],
             });
         }
-        self.write_packed(&fused.packed, matrix)
+        if let Some(twin) = &mut self.twin {
+            let eight = match target {
+                Some(weights) => round_eight(&Fused { weights, ..fused.clone_names() }),
+                None => round_eight(fused),
+            };
+            twin.write(&fused.packed, &eight?.pack())?;
+        }
+        Ok(self.writer.write(&fused.packed, &matrix.pack())?)
     }
 
-    fn write_packed(&mut self, name: &str, matrix: &QuantizedMatrix) -> Result<()> {
-        Ok(self.writer.write(name, &matrix.pack())?)
+    /// Writes a tensor as it is.
+    pub(crate) fn write_bytes(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        if let Some(twin) = &mut self.twin {
+            twin.write(name, bytes)?;
+        }
+        Ok(self.writer.write(name, bytes)?)
     }
 
     /// A norm's weight as it is in the checkpoint.
@@ -153,6 +193,6 @@ impl<'a> Output<'a> {
 
     fn write_vector(&mut self, name: &str, values: &[f32]) -> Result<()> {
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        Ok(self.writer.write(name, &bytes)?)
+        self.write_bytes(name, &bytes)
     }
 }

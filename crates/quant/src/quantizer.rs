@@ -5,14 +5,14 @@
 //! as published. Scales are folded into the operation before: a norm's weight, the rows of `up` for `down`, the rows of
 //! `v` for `o` where there are as many of them. So `qkv` and `gate_up` wait until the scales of `o` and `down` are known.
 
-use crate::apply::{ClipBlocks, Plan, apply};
+use crate::apply::{ClipBlocks, Plan, apply, target};
 use crate::attention::attention;
 use crate::fold::row_factors;
 use crate::gram::Gram;
 use crate::matrix::{Fused, Metric};
 use crate::output::{Output, layer_names};
 use crate::search::{CANDIDATES, Found, Scaling, search};
-use crate::{Error, Progress, Result};
+use crate::{Error, Progress, QuantizeOptions, Result};
 use edgewen_engine::{Backend, Batch, Error as EngineError, Linear, Norm};
 use edgewen_kernels::matmul::{View, matmul};
 use edgewen_kernels::rope::{RopeTable, rope};
@@ -93,7 +93,7 @@ pub(crate) struct Quantizer<'a, 'p> {
     pub(crate) failure: Option<Error>,
     checkpoint: &'a Checkpoint,
     config: Config,
-    group: GroupSize,
+    options: &'a QuantizeOptions,
     workers: &'a ThreadPool,
     compute: Compute,
     rope: RopeTable,
@@ -105,7 +105,7 @@ impl<'a, 'p> Quantizer<'a, 'p> {
         checkpoint: &'a Checkpoint,
         output: Output<'a>,
         meter: Meter<'p>,
-        group: GroupSize,
+        options: &'a QuantizeOptions,
         workers: &'a ThreadPool,
         positions: usize,
     ) -> Self {
@@ -117,7 +117,7 @@ impl<'a, 'p> Quantizer<'a, 'p> {
             head_gram: Gram::new(config.hidden_size),
             failure: None,
             checkpoint,
-            group,
+            options,
             workers,
             compute: Compute::new(Isa::best(), workers.current_num_threads()),
             rope: RopeTable::new(config.head_dim, &frequencies, factor, positions),
@@ -138,11 +138,14 @@ impl<'a, 'p> Quantizer<'a, 'p> {
         let what = format!("layer {} of {}: {packed}", layer + 1, self.config.layers);
         self.meter.tick(0.0, &what)?;
         let names = layer_names(layer, packed);
-        let fused = Fused::read(self.checkpoint, format!("layers.{layer}.{packed}"), &names, self.group)?;
+        let fused =
+            Fused::read(self.checkpoint, format!("layers.{layer}.{packed}"), &names, self.options.group)?;
         let tokens = x.len() / fused.inputs;
-        let searched = packed != "o" || self.config.heads == self.config.kv_heads;
+        let bits = self.options.layer_bits(&fused.packed);
+        let foldable = packed != "o" || self.config.heads == self.config.kv_heads;
+        let searched = bits == WeightBits::Four && foldable;
         let (search_work, rest_work, gram_work) =
-            work(fused.rows(), fused.inputs, self.group.get(), tokens, searched);
+            work(fused.rows(), fused.inputs, self.options.group.get(), tokens, searched);
 
         let gram = self.workers.install(|| {
             multiply(x, &fused, out);
@@ -166,7 +169,13 @@ impl<'a, 'p> Quantizer<'a, 'p> {
             search(&fused, &gram, self.workers, &mut tick)?
         } else {
             let metric = Metric::Output(&gram);
-            let plain = self.workers.install(|| crate::search::plain_errors(&fused, metric))?;
+            let plain = self.workers.install(|| match bits {
+                WeightBits::Four => crate::search::plain_errors(&fused, metric),
+                _ => {
+                    let plan = Plan { bits, scales: None, row_factors: None, metric, clip: None };
+                    Ok(apply(&fused, &plan)?.errors)
+                }
+            })?;
             Found { scaling: Scaling::default(), plain }
         };
         match which {
@@ -214,11 +223,15 @@ impl<'a, 'p> Quantizer<'a, 'p> {
         row_factors: Option<&[f32]>,
     ) -> Result<bool> {
         let metric = Metric::Output(gram);
+        let bits = self.options.layer_bits(&fused.packed);
+        let scales = found.scaling.scales.as_deref();
+        let plan = Plan { bits, scales, row_factors, metric, clip: None };
         let rounded = self.workers.install(|| {
-            let blocks = ClipBlocks::new(gram, self.group.get(), 0.0);
-            let scales = found.scaling.scales.as_deref();
-            let plan = Plan { bits: WeightBits::Four, scales, row_factors, metric, clip: Some(&blocks) };
-            apply(fused, &plan)
+            if bits != WeightBits::Four {
+                return apply(fused, &plan);
+            }
+            let blocks = ClipBlocks::new(gram, self.options.group.get(), 0.0);
+            apply(fused, &Plan { clip: Some(&blocks), ..plan })
         });
         let worse = |rounded: &crate::apply::Rounded| {
             rounded.errors.iter().zip(&found.plain).any(|(error, plain)| error > plain)
@@ -230,7 +243,12 @@ impl<'a, 'p> Quantizer<'a, 'p> {
             Err(error) => Err(error),
             Ok(rounded) => {
                 let sizes = self.workers.install(|| crate::apply::sizes(fused, metric));
-                self.output.write_matrix(fused, &rounded, &found.plain, &sizes, &found.scaling, metric)?;
+                let target = self.output.wants_target().then(|| target(fused, &plan));
+                let (output, plain, scaling) = (&mut self.output, &found.plain, &found.scaling);
+                // On the workers, for the sake of the twin.
+                self.workers.install(|| {
+                    output.write_matrix(fused, &rounded, plain, &sizes, scaling, metric, target)
+                })?;
                 Ok(true)
             }
         }

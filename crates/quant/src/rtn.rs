@@ -7,7 +7,6 @@ use crate::quantizer::Meter;
 use crate::search::Scaling;
 use crate::{QuantizeOptions, Result};
 use edgewen_engine::Norm;
-use edgewen_layout::WeightBits;
 use edgewen_model::Checkpoint;
 use rayon::ThreadPool;
 
@@ -35,11 +34,19 @@ pub(crate) fn write_layers(
             let names = layer_names(layer, packed);
             let fused = Fused::read(checkpoint, format!("layers.{layer}.{packed}"), &names, options.group)?;
             let metric = Metric::Weight;
-            let plan = Plan { bits: WeightBits::Four, scales: None, row_factors: None, metric, clip: None };
+            let plan = Plan {
+                bits: options.layer_bits(&fused.packed),
+                scales: None,
+                row_factors: None,
+                metric,
+                clip: None,
+            };
             let rounded = workers.install(|| apply(&fused, &plan))?;
             let sizes = workers.install(|| sizes(&fused, metric));
             let plain = rounded.errors.clone();
-            output.write_matrix(&fused, &rounded, &plain, &sizes, &Scaling::default(), metric)?;
+            let scaling = Scaling::default();
+            workers
+                .install(|| output.write_matrix(&fused, &rounded, &plain, &sizes, &scaling, metric, None))?;
             let what = format!("layer {} of {layers}: {packed}", layer + 1);
             meter.tick(WORK * fused.weights.len() as f64, &what)?;
         }

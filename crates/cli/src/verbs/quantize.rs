@@ -92,6 +92,7 @@ fn options(arguments: &QuantizeArgs) -> anyhow::Result<QuantizeOptions> {
         calibration_tokens: arguments.calibration_tokens,
         threads: arguments.threads.unwrap_or_else(machine::cores),
         force: arguments.force,
+        ..QuantizeOptions::default()
     })
 }
 
