@@ -296,7 +296,7 @@ fn kind_problem(entry: &TensorEntry) -> Option<String> {
             "has groups of {}, the accelerator needs {GROUP_INPUTS} (edgewen quantize --group {GROUP_INPUTS})",
             group.get()
         )),
-        TensorKind::RowBlocks { bits: WeightBits::Eight, .. } => {
+        TensorKind::RowBlocks { bits: WeightBits::Eight | WeightBits::EightSegments, .. } => {
             Some("has 8 bits a weight, the accelerator multiplies 4".to_owned())
         }
         kind => Some(format!("is stored as {}, the accelerator multiplies 4-bit row blocks", kind.name())),

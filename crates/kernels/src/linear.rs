@@ -3,7 +3,8 @@
 //! Per group of inputs the integer `D = sum q q_a - z sum_a` is exact, and `acc += f32(D) * (s_w * s_a)` with every
 //! operation rounded once, groups ascending, bias last. So a result depends neither on the instruction set nor on
 //! the threads nor on how many tokens are computed at once. With eight bits `D = sum (16 hi + lo) q_a - 16 z sum_a`
-//! and the step is `s_w / 16`; `D` stays below 2^23, so that its conversion is exact too.
+//! and the step is `s_w / 16`; `D` stays below 2^23, so that its conversion is exact too. Whether the two planes of
+//! eight bits lie apart or group by group changes where a kernel reads, and nothing else.
 //!
 //! Each file below exports the same two functions for a range of row blocks and all tokens: `few` streams packed
 //! weights past one to four tokens at a time, `many` unpacks a panel of weights once for all tokens.
@@ -12,7 +13,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use edgewen_layout::{BLOCK_ROWS, RowBlockShape, SEGMENT_INPUTS, SEGMENT_SHAPE, Segment, WeightBits};
+use edgewen_layout::{
+    BLOCK_ROWS, BlockPlaces, LINE_INPUTS, RowBlockShape, SEGMENT_INPUTS, SEGMENT_SHAPE, Segment, WeightBits,
+};
 
 use crate::isa::IsaKind;
 use crate::{Activations, Compute, Isa};
@@ -165,17 +168,42 @@ struct Job<'a> {
     out: Output<'a>,
 }
 
-/// The parts of one row block.
+/// One row block.
 #[derive(Clone, Copy)]
 struct Block<'a> {
-    /// f16 of 16 channels, one element a group.
-    scales: &'a [[u8; 32]],
-    /// u4 of 16 channels, one element a group.
-    zeros: &'a [[u8; 8]],
-    /// Lines of the high plane, or of the only one.
-    lines: &'a [[u8; 64]],
-    /// Lines of the low plane; none with four bits.
-    low_lines: &'a [[u8; 64]],
+    data: &'a [u8],
+    places: BlockPlaces,
+    groups: usize,
+    /// Bytes of the lines of a group.
+    group_bytes: usize,
+}
+
+/// The parts of one group of a row block.
+#[derive(Clone, Copy)]
+struct Group<'a> {
+    /// f16 of 16 channels.
+    scales: &'a [u8; 32],
+    /// u4 of 16 channels.
+    zeros: &'a [u8; 8],
+    /// Runs of four lines of the high plane, or of the only one.
+    quads: &'a [[[u8; 64]; 4]],
+    /// Those of the low plane; with four bits, again those of the only one.
+    low_quads: &'a [[[u8; 64]; 4]],
+}
+
+impl<'a> Block<'a> {
+    #[inline(always)]
+    fn group(&self, group: usize) -> Group<'a> {
+        let Self { data, places, group_bytes, .. } = *self;
+        let quads = |first: usize| data[first..][..group_bytes].as_chunks().0.as_chunks().0;
+        let header = "a group has a whole header";
+        Group {
+            scales: data[places.scales.of(group)..].first_chunk().expect(header),
+            zeros: data[places.zeros.of(group)..].first_chunk().expect(header),
+            quads: quads(places.lines.of(group)),
+            low_quads: quads(places.low_lines.of(group)),
+        }
+    }
 }
 
 /// The activations of one token.
@@ -196,7 +224,7 @@ impl<'a> Job<'a> {
     }
 
     fn eight_bits(&self) -> bool {
-        self.weights.shape.bits == WeightBits::Eight
+        self.weights.shape.bits != WeightBits::Four
     }
 
     fn tokens(&self) -> usize {
@@ -206,21 +234,8 @@ impl<'a> Job<'a> {
     #[inline(always)]
     fn block(&self, block: usize) -> Block<'a> {
         let RowBlocks { shape, data } = self.weights;
-        let (header, lines) =
-            data[block * shape.block_bytes()..][..shape.block_bytes()].split_at(shape.header_bytes());
-        let low = match shape.bits {
-            WeightBits::Four => &[],
-            WeightBits::Eight => {
-                &data[shape.low_plane_offset() + block * shape.low_block_bytes()..][..shape.low_block_bytes()]
-            }
-        };
-        let (scales, zeros) = header.split_at(shape.zeros_offset());
-        Block {
-            scales: scales.as_chunks().0,
-            zeros: &zeros.as_chunks().0[..shape.groups()],
-            lines: lines.as_chunks().0,
-            low_lines: low.as_chunks().0,
-        }
+        let group_bytes = shape.group.get() * LINE_INPUTS;
+        Block { data, places: shape.places(block), groups: shape.groups(), group_bytes }
     }
 
     #[inline(always)]

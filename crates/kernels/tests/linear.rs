@@ -9,7 +9,7 @@ use half::f16;
 use support::{Rng, activations_of, assert_same_bits, random_matrix, random_vector};
 
 const GROUPS: [GroupSize; 3] = [GroupSize::G32, GroupSize::G64, GroupSize::G128];
-const BITS: [WeightBits; 2] = [WeightBits::Four, WeightBits::Eight];
+const BITS: [WeightBits; 3] = [WeightBits::Four, WeightBits::Eight, WeightBits::EightSegments];
 
 /// The definition, in plain loops over the plain form of the matrix: [tokens, rows].
 fn reference(matrix: &QuantizedMatrix, x: &[f32], tokens: usize, bias: Option<&[f32]>) -> Vec<f32> {
@@ -26,7 +26,7 @@ fn reference(matrix: &QuantizedMatrix, x: &[f32], tokens: usize, bias: Option<&[
                 let (weights, zero) = (&matrix.codes[row * inputs..][range], matrix.zeros[row * groups + g]);
                 let mut step = matrix.scales[row * groups + g].to_f32();
                 let mut zero = i64::from(zero);
-                if bits == WeightBits::Eight {
+                if bits != WeightBits::Four {
                     (step, zero) = (step / 16.0, zero * 16);
                 }
                 let dot: i64 =

@@ -12,6 +12,7 @@ pub mod segment;
 
 pub use pack::dequantize_row;
 pub use row_block::{
-    BLOCK_ROWS, GroupSize, LINE_BYTES, LINE_INPUTS, QuantizedMatrix, RowBlockShape, WeightBits,
+    BLOCK_ROWS, BlockPlaces, GroupSize, LINE_BYTES, LINE_INPUTS, Places, QuantizedMatrix, RowBlockShape,
+    WeightBits,
 };
 pub use segment::{SEGMENT_BYTES, SEGMENT_INPUTS, SEGMENT_SHAPE, Segment};

@@ -5,23 +5,24 @@
 
 use half::f16;
 
-use crate::row_block::{BLOCK_ROWS, LINE_BYTES, LINE_INPUTS, QuantizedMatrix, RowBlockShape, WeightBits};
+use crate::row_block::{
+    BLOCK_ROWS, BlockPlaces, LINE_BYTES, LINE_INPUTS, QuantizedMatrix, RowBlockShape, WeightBits,
+};
 
-/// Where one weight lies among the weights of a block: the byte, and the shift of its nibble.
+/// Where one weight lies among the lines of its group and plane: the byte, and the shift of its nibble.
 fn nibble(channel: usize, input: usize) -> (usize, u32) {
     let (line, within) = (input / LINE_INPUTS, input % LINE_INPUTS);
     (line * LINE_BYTES + 4 * channel + within % 4, if within < 4 { 0 } else { 4 })
 }
 
-/// Where the scale of a channel and group lies in a block.
-fn scale_offset(channel: usize, group: usize) -> usize {
-    (group * BLOCK_ROWS + channel) * 2
+/// Where the scale of a channel lies among those of its group.
+fn scale_offset(channel: usize) -> usize {
+    channel * 2
 }
 
-/// Where the zero point of a channel and group lies in a block: the byte, and the shift of its nibble.
-fn zero_nibble(shape: &RowBlockShape, channel: usize, group: usize) -> (usize, u32) {
-    let byte = shape.zeros_offset() + group * (BLOCK_ROWS / 2) + channel / 2;
-    (byte, if channel.is_multiple_of(2) { 0 } else { 4 })
+/// Where the zero point of a channel lies among those of its group: the byte, and the shift of its nibble.
+fn zero_nibble(channel: usize) -> (usize, u32) {
+    (channel / 2, if channel.is_multiple_of(2) { 0 } else { 4 })
 }
 
 impl QuantizedMatrix {
@@ -57,30 +58,33 @@ impl QuantizedMatrix {
             assert!(self.codes.iter().all(|&q| q < 16), "a code has more than 4 bits");
         }
         data.fill(0);
-        let (high, low) = data.split_at_mut(shape.low_plane_offset());
+        let size = shape.group.get();
         for row in 0..shape.rows {
-            let (block, channel) = (row / BLOCK_ROWS, row % BLOCK_ROWS);
-            let high = &mut high[block * shape.block_bytes()..][..shape.block_bytes()];
-            for group in 0..shape.groups() {
-                let at = row * shape.groups() + group;
-                high[scale_offset(channel, group)..][..2].copy_from_slice(&self.scales[at].to_le_bytes());
-                let (byte, shift) = zero_nibble(shape, channel, group);
-                high[byte] |= self.zeros[at] << shift;
-            }
+            let (places, channel) = (shape.places(row / BLOCK_ROWS), row % BLOCK_ROWS);
             let codes = &self.codes[row * shape.inputs..][..shape.inputs];
-            let weights = &mut high[shape.header_bytes()..];
-            match shape.bits {
-                WeightBits::Four => put_nibbles(weights, channel, codes.iter().copied()),
-                WeightBits::Eight => {
-                    put_nibbles(weights, channel, codes.iter().map(|q| q >> 4));
-                    let low = &mut low[block * shape.low_block_bytes()..][..shape.low_block_bytes()];
-                    put_nibbles(low, channel, codes.iter().map(|q| q & 15));
+            for (group, codes) in codes.chunks(size).enumerate() {
+                let at = row * shape.groups() + group;
+                let (scale, zero) = (self.scales[at], self.zeros[at]);
+                data[places.scales.of(group) + scale_offset(channel)..][..2]
+                    .copy_from_slice(&scale.to_le_bytes());
+                let (byte, shift) = zero_nibble(channel);
+                data[places.zeros.of(group) + byte] |= zero << shift;
+                let mut put = |first: usize, input: usize, code: u8| {
+                    let (byte, shift) = nibble(channel, input);
+                    data[first + byte] |= code << shift;
+                };
+                for (input, &code) in codes.iter().enumerate() {
+                    match shape.bits {
+                        WeightBits::Four => put(places.lines.of(group), input, code),
+                        WeightBits::Eight | WeightBits::EightSegments => {
+                            put(places.lines.of(group), input, code >> 4);
+                            put(places.low_lines.of(group), input, code & 15);
+                        }
+                    }
                 }
-            }
-            let last_zero = self.zeros[row * shape.groups()..][..shape.groups()].last().copied().unwrap_or(0);
-            for input in shape.inputs..shape.padded_inputs() {
-                let (byte, shift) = nibble(channel, input);
-                weights[byte] |= last_zero << shift;
+                for input in codes.len()..size {
+                    put(places.lines.of(group), input, zero);
+                }
             }
         }
     }
@@ -159,7 +163,9 @@ impl Dequantize {
         match bits {
             WeightBits::Four => Self { step: scale, zero },
             // Exact: even the smallest f16 divided by 16 is a normal f32.
-            WeightBits::Eight => Self { step: scale * (1.0 / 16.0), zero: 16 * zero },
+            WeightBits::Eight | WeightBits::EightSegments => {
+                Self { step: scale * (1.0 / 16.0), zero: 16 * zero }
+            }
         }
     }
 
@@ -168,51 +174,38 @@ impl Dequantize {
     }
 }
 
-fn put_nibbles(weights: &mut [u8], channel: usize, codes: impl Iterator<Item = u8>) {
-    for (input, code) in codes.enumerate() {
-        let (byte, shift) = nibble(channel, input);
-        weights[byte] |= code << shift;
-    }
-}
-
 /// One row inside packed bytes.
 struct PackedRow<'a> {
     shape: &'a RowBlockShape,
-    /// The row's block with its header.
-    block: &'a [u8],
-    /// The row's block of the low plane; empty with four bits.
-    low: &'a [u8],
+    data: &'a [u8],
+    places: BlockPlaces,
     channel: usize,
 }
 
 impl<'a> PackedRow<'a> {
     fn new(shape: &'a RowBlockShape, data: &'a [u8], row: usize) -> Self {
-        let (block, channel) = (row / BLOCK_ROWS, row % BLOCK_ROWS);
-        let low = match shape.bits {
-            WeightBits::Four => &[],
-            WeightBits::Eight => {
-                &data[shape.low_plane_offset() + block * shape.low_block_bytes()..][..shape.low_block_bytes()]
-            }
-        };
-        Self { shape, block: &data[block * shape.block_bytes()..][..shape.block_bytes()], low, channel }
+        Self { shape, data, places: shape.places(row / BLOCK_ROWS), channel: row % BLOCK_ROWS }
     }
 
     fn scale(&self, group: usize) -> f16 {
-        let at = scale_offset(self.channel, group);
-        f16::from_le_bytes([self.block[at], self.block[at + 1]])
+        let at = self.places.scales.of(group) + scale_offset(self.channel);
+        f16::from_le_bytes([self.data[at], self.data[at + 1]])
     }
 
     fn zero(&self, group: usize) -> u8 {
-        let (byte, shift) = zero_nibble(self.shape, self.channel, group);
-        self.block[byte] >> shift & 15
+        let (byte, shift) = zero_nibble(self.channel);
+        self.data[self.places.zeros.of(group) + byte] >> shift & 15
     }
 
     fn code(&self, input: usize) -> u8 {
+        let (group, input) = (input / self.shape.group.get(), input % self.shape.group.get());
         let (byte, shift) = nibble(self.channel, input);
-        let high = self.block[self.shape.header_bytes() + byte] >> shift & 15;
+        let high = self.data[self.places.lines.of(group) + byte] >> shift & 15;
         match self.shape.bits {
             WeightBits::Four => high,
-            WeightBits::Eight => high << 4 | self.low[byte] >> shift & 15,
+            WeightBits::Eight | WeightBits::EightSegments => {
+                high << 4 | self.data[self.places.low_lines.of(group) + byte] >> shift & 15
+            }
         }
     }
 }

@@ -7,6 +7,8 @@
 //! line l     = inputs 8l..8l+7 of the group, all 16 channels:
 //!              byte 4r+j (r = 0..15, j = 0..3) = input 8l+j of channel r (low nibble), input 8l+4+j (high nibble)
 //! matrix     = blocks, and with eight bits the low plane after them: the same lines without the headers
+//! segments   = eight bits as one stream: each group of a block is a header of its own (one line), the lines of its
+//!              high plane, then those of its low plane
 //! ```
 //!
 //! `line & 15` and `line >> 4` are 16 lanes of 32 bits, one channel x 4 inputs each: what `vpdpbusd` with one
@@ -21,8 +23,11 @@ pub const LINE_BYTES: usize = 64;
 /// Inputs in a line.
 pub const LINE_INPUTS: usize = 8;
 
+/// Bytes of the scales of a group.
+const GROUP_SCALE_BYTES: usize = BLOCK_ROWS * 2;
+
 /// Header bytes of a group: 16 scales of 16 bits and 16 zero points of 4.
-const GROUP_HEADER_BYTES: usize = BLOCK_ROWS * 2 + BLOCK_ROWS / 2;
+const GROUP_HEADER_BYTES: usize = GROUP_SCALE_BYTES + BLOCK_ROWS / 2;
 
 /// Inputs that share a scale and a zero point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -61,8 +66,55 @@ impl GroupSize {
 pub enum WeightBits {
     /// `w = (q - z) * s`, q and z unsigned 4-bit.
     Four,
-    /// Two 4-bit planes: `w = (16 (hi - z) + lo) * s / 16`, where (hi, z, s) alone are a valid 4-bit matrix.
+    /// Two 4-bit planes: `w = (16 (hi - z) + lo) * s / 16`, where (hi, z, s) alone are a valid 4-bit matrix. The low
+    /// plane follows the whole high one, so that the high one can be read alone: the output head.
     Eight,
+    /// The same arithmetic, but the header and both planes of a group lie side by side ([`crate::segment`]): a matrix
+    /// that is always read whole, in one sequential stream, such as an 8-bit matrix of a layer.
+    EightSegments,
+}
+
+impl WeightBits {
+    /// Bits of a code: 4 or 8.
+    pub const fn count(self) -> u32 {
+        match self {
+            Self::Four => 4,
+            Self::Eight | Self::EightSegments => 8,
+        }
+    }
+}
+
+/// Where the parts of a block lie, in bytes from the start of the matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockPlaces {
+    /// Scales: f16 of 16 channels a group.
+    pub scales: Places,
+    /// Zero points: u4 of 16 channels a group.
+    pub zeros: Places,
+    /// Lines of the high plane, or of the only one.
+    pub lines: Places,
+    /// Lines of the low plane; with four bits they are said to be those of the only one, and not to be read.
+    pub low_lines: Places,
+}
+
+/// Where one part of each group lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Places {
+    /// That of the first group.
+    pub first: usize,
+    /// From one group to the next.
+    pub stride: usize,
+}
+
+impl Places {
+    const fn new(first: usize, stride: usize) -> Self {
+        Self { first, stride }
+    }
+
+    /// That of group `group`.
+    pub const fn of(self, group: usize) -> usize {
+        self.first + group * self.stride
+    }
 }
 
 /// Where everything of a matrix [rows, inputs] lies, in bytes from the start of the matrix.
@@ -74,7 +126,7 @@ pub struct RowBlockShape {
     pub inputs: usize,
     /// Group size.
     pub group: GroupSize,
-    /// Four or two planes of four.
+    /// Four, or two planes of four in one of two orders.
     pub bits: WeightBits,
 }
 
@@ -94,27 +146,31 @@ impl RowBlockShape {
         self.groups() * self.group.get()
     }
 
-    /// Bytes of the scales, zero points and padding at the start of a block: a multiple of 64.
+    /// Bytes of the scales, zero points and padding of a block: a multiple of 64. At the start of the block, or with
+    /// segments a line at the start of each group.
     pub const fn header_bytes(&self) -> usize {
-        (self.groups() * GROUP_HEADER_BYTES).next_multiple_of(LINE_BYTES)
+        match self.bits {
+            WeightBits::Four | WeightBits::Eight => {
+                (self.groups() * GROUP_HEADER_BYTES).next_multiple_of(LINE_BYTES)
+            }
+            WeightBits::EightSegments => self.groups() * LINE_BYTES,
+        }
     }
 
-    /// Offset of the zero points in a block: just after the scales.
-    pub const fn zeros_offset(&self) -> usize {
-        self.groups() * BLOCK_ROWS * 2
-    }
-
-    /// Bytes of one block with its header, one plane.
+    /// Bytes of one block with its header: of the high plane, or with segments of both.
     pub const fn block_bytes(&self) -> usize {
-        self.header_bytes() + self.low_block_bytes()
+        match self.bits {
+            WeightBits::Four | WeightBits::Eight => self.header_bytes() + self.plane_bytes(),
+            WeightBits::EightSegments => self.header_bytes() + 2 * self.plane_bytes(),
+        }
     }
 
-    /// Bytes of one block of the low plane, which is also those of a block's weights without the header.
-    pub const fn low_block_bytes(&self) -> usize {
+    /// Bytes of the lines of one block and one plane, without a header.
+    pub const fn plane_bytes(&self) -> usize {
         self.padded_inputs() * LINE_INPUTS
     }
 
-    /// Offset of the low plane: the end of the high one.
+    /// End of the blocks, where the low plane begins if it is apart.
     pub const fn low_plane_offset(&self) -> usize {
         self.blocks() * self.block_bytes()
     }
@@ -123,14 +179,50 @@ impl RowBlockShape {
     /// [`Self::try_total_bytes`] returns `None`.
     pub const fn total_bytes(&self) -> usize {
         match self.bits {
-            WeightBits::Four => self.low_plane_offset(),
-            WeightBits::Eight => self.low_plane_offset() + self.blocks() * self.low_block_bytes(),
+            WeightBits::Four | WeightBits::EightSegments => self.low_plane_offset(),
+            WeightBits::Eight => self.low_plane_offset() + self.blocks() * self.plane_bytes(),
+        }
+    }
+
+    /// Where the parts of block `block` lie.
+    #[inline]
+    pub const fn places(&self, block: usize) -> BlockPlaces {
+        let start = block * self.block_bytes();
+        let group_lines = self.group.get() * LINE_INPUTS;
+        match self.bits {
+            WeightBits::Four | WeightBits::Eight => {
+                let lines = Places::new(start + self.header_bytes(), group_lines);
+                BlockPlaces {
+                    scales: Places::new(start, GROUP_SCALE_BYTES),
+                    zeros: Places::new(
+                        start + self.groups() * GROUP_SCALE_BYTES,
+                        GROUP_HEADER_BYTES - GROUP_SCALE_BYTES,
+                    ),
+                    lines,
+                    low_lines: match self.bits {
+                        WeightBits::Eight => {
+                            Places::new(self.low_plane_offset() + block * self.plane_bytes(), group_lines)
+                        }
+                        _ => lines,
+                    },
+                }
+            }
+            WeightBits::EightSegments => {
+                let stride = LINE_BYTES + 2 * group_lines;
+                BlockPlaces {
+                    scales: Places::new(start, stride),
+                    zeros: Places::new(start + GROUP_SCALE_BYTES, stride),
+                    lines: Places::new(start + LINE_BYTES, stride),
+                    low_lines: Places::new(start + LINE_BYTES + group_lines, stride),
+                }
+            }
         }
     }
 
     /// [`Self::total_bytes`], or `None` when it does not fit in a `usize`: for shapes from a file not yet trusted.
     pub fn try_total_bytes(&self) -> Option<usize> {
-        // A bound that needs no rounding: the header is less than 40 bytes a group and 64, lines are 8 bytes an input.
+        // A bound that needs no rounding: a sixteenth of it is less than what the header (at most 64 bytes a group, and
+        // 64) and the lines (16 bytes an input) of a row block need.
         let inputs = self.inputs.checked_add(2 * self.group.get())?;
         let rows = self.rows.checked_add(BLOCK_ROWS)?;
         rows.checked_mul(inputs)?.checked_mul(8)?;
@@ -143,7 +235,7 @@ impl RowBlockShape {
 pub struct QuantizedMatrix {
     /// Shape; `codes` is [rows, inputs], `scales` and `zeros` are [rows, groups].
     pub shape: RowBlockShape,
-    /// Codes q: 0..=15, or 0..=255 with eight bits.
+    /// Codes q: 0..=15, or 0..=255 with eight bits (in either order).
     pub codes: Vec<u8>,
     /// Scale of a group. With eight bits this is the scale of the high plane, 16 times the step of a code.
     pub scales: Vec<half::f16>,

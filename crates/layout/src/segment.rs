@@ -1,7 +1,8 @@
-//! Segments: 16 channels times 64 inputs of 8-bit weights, the unit of the integer key-value cache.
+//! Segments: 16 channels times 64 inputs of 8-bit weights, the unit of the integer key-value cache and of 8-bit layers.
 //!
 //! A segment is the 8-bit row-block matrix [16, 64], header and both planes: the processor's kernels take it as
-//! such, and the accelerator streams one segment after the other, each with its own header.
+//! such, and the accelerator streams one segment after the other, each with its own header. A larger matrix of
+//! [`WeightBits::EightSegments`] in groups of 64 is nothing but segments, those of a row block one after the other.
 
 use crate::{GroupSize, RowBlockShape, WeightBits};
 
@@ -13,7 +14,7 @@ pub const SEGMENT_SHAPE: RowBlockShape = RowBlockShape {
     rows: crate::BLOCK_ROWS,
     inputs: SEGMENT_INPUTS,
     group: GroupSize::G64,
-    bits: WeightBits::Eight,
+    bits: WeightBits::EightSegments,
 };
 
 /// Bytes of a segment: 17 lines, which are 68 beats of the accelerator's ports.
@@ -29,9 +30,9 @@ impl Default for Segment {
     fn default() -> Self {
         let mut bytes = [0; SEGMENT_BYTES];
         let (header, planes) = bytes.split_at_mut(SEGMENT_SHAPE.header_bytes());
-        let zeros = SEGMENT_SHAPE.zeros_offset();
+        let zeros = SEGMENT_SHAPE.places(0).zeros.first;
         header[zeros..zeros + crate::BLOCK_ROWS / 2].fill(ZERO_POINTS);
-        planes[..SEGMENT_SHAPE.low_block_bytes()].fill(ZERO_POINTS);
+        planes[..SEGMENT_SHAPE.plane_bytes()].fill(ZERO_POINTS);
         Self(bytes)
     }
 }
@@ -55,8 +56,7 @@ impl Segment {
     pub fn set_code(&mut self, channel: usize, input: usize, code: i8) {
         let (at, shift) = place(channel, input);
         let biased = code.cast_unsigned() ^ 0x80;
-        let (high, low) =
-            self.0[SEGMENT_SHAPE.header_bytes()..].split_at_mut(SEGMENT_SHAPE.low_block_bytes());
+        let (high, low) = self.0[SEGMENT_SHAPE.header_bytes()..].split_at_mut(SEGMENT_SHAPE.plane_bytes());
         high[at] = high[at] & !(15 << shift) | (biased >> 4) << shift;
         low[at] = low[at] & !(15 << shift) | (biased & 15) << shift;
     }
@@ -65,8 +65,7 @@ impl Segment {
     #[inline]
     pub fn set_codes(&mut self, channel: usize, first: usize, codes: [i8; 8]) {
         let (at, _) = place(channel, first);
-        let (high, low) =
-            self.0[SEGMENT_SHAPE.header_bytes()..].split_at_mut(SEGMENT_SHAPE.low_block_bytes());
+        let (high, low) = self.0[SEGMENT_SHAPE.header_bytes()..].split_at_mut(SEGMENT_SHAPE.plane_bytes());
         let (high, low) = (&mut high[at..at + 4], &mut low[at..at + 4]);
         for j in 0..4 {
             let (a, b) = (codes[j].cast_unsigned() ^ 0x80, codes[4 + j].cast_unsigned() ^ 0x80);

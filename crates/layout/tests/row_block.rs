@@ -14,14 +14,14 @@ fn sizes_are_those_of_the_document() {
     let qkv = shape(1152, 896, GroupSize::G64, WeightBits::Four);
     assert_eq!((qkv.groups(), qkv.blocks()), (14, 72));
     assert_eq!(qkv.header_bytes(), 576); // 14 * 40 = 560, padded
-    assert_eq!(qkv.zeros_offset(), 448);
+    assert_eq!(qkv.places(0).zeros.first, 448);
     assert_eq!(qkv.block_bytes(), 576 + 14 * 512);
     assert_eq!(qkv.total_bytes(), 72 * 7744);
     let down = shape(896, 4864, GroupSize::G64, WeightBits::Four);
     assert_eq!((down.header_bytes(), down.block_bytes()), (3072, 3072 + 76 * 512));
     let eight = shape(17, 65, GroupSize::G32, WeightBits::Eight);
     assert_eq!((eight.groups(), eight.blocks(), eight.padded_inputs()), (3, 2, 96));
-    assert_eq!((eight.header_bytes(), eight.low_block_bytes()), (128, 768));
+    assert_eq!((eight.header_bytes(), eight.plane_bytes()), (128, 768));
     assert_eq!((eight.low_plane_offset(), eight.total_bytes()), (2 * 896, 2 * 896 + 2 * 768));
 }
 

@@ -13,7 +13,7 @@ mod verify;
 mod writer;
 
 pub use header::{FORMAT_VERSION, HEADER_BYTES, LAYOUT_ID, MAGIC};
-pub use layout_rules::expected_tensors;
+pub use layout_rules::{expected_tensors, order_name};
 pub use metadata::{QuantizationInfo, TensorEntry, TensorKind, TensorPlan};
 pub use reader::{DenseInfo, PackedFile};
 pub use verify::{TensorReport, VerifyReport};

@@ -28,7 +28,7 @@ pub fn quantize(shape: RowBlockShape, weights: &[f32]) -> QuantizedMatrix {
     // With eight bits the zero point is a multiple of 16, which can cost 15 codes at one end.
     let (most, steps, unit) = match shape.bits {
         WeightBits::Four => (15.0, 15.0, 1.0),
-        WeightBits::Eight => (255.0, 240.0, 16.0),
+        WeightBits::Eight | WeightBits::EightSegments => (255.0, 240.0, 16.0),
     };
     for row in 0..shape.rows {
         for group in 0..shape.groups() {
@@ -44,7 +44,7 @@ pub fn quantize(shape: RowBlockShape, weights: &[f32]) -> QuantizedMatrix {
             }
             let zero = match shape.bits {
                 WeightBits::Four => (-low / step).round().min(15.0),
-                WeightBits::Eight => (-low / step / unit).ceil().min(15.0),
+                WeightBits::Eight | WeightBits::EightSegments => (-low / step / unit).ceil().min(15.0),
             };
             matrix.scales[row * shape.groups() + group] = scale;
             matrix.zeros[row * shape.groups() + group] = zero as u8;
@@ -136,5 +136,6 @@ fn encode(tensor: &TensorPlan, values: &[f32]) -> Vec<u8> {
         TensorKind::F16 => values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect(),
         TensorKind::Bf16 => values.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect(),
         TensorKind::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        TensorKind::U32 => panic!("{} is no tensor of a checkpoint", tensor.name),
     }
 }

@@ -1,7 +1,6 @@
 //! `edgewen inspect`: what is in a packed file, and whether it is still as it was written.
 
 use anyhow::bail;
-use edgewen_layout::WeightBits;
 use edgewen_model::packed::{PackedFile, TensorEntry, TensorKind, VerifyReport};
 use edgewen_model::{Config, GenerationDefaults, RopeScaling};
 use serde::Serialize;
@@ -125,14 +124,10 @@ fn parameters(tensor: &TensorEntry) -> u64 {
 }
 
 fn row(tensor: &TensorEntry) -> TensorRow<'_> {
-    let (kind, bits, group) = match tensor.kind {
-        TensorKind::RowBlocks { bits, group } => {
-            let bits = if bits == WeightBits::Four { 4 } else { 8 };
-            ("row_blocks", Some(bits), Some(group.get()))
-        }
-        TensorKind::F16 => ("f16", None, None),
-        TensorKind::Bf16 => ("bf16", None, None),
-        TensorKind::F32 => ("f32", None, None),
+    let kind = tensor.kind.name();
+    let (bits, group) = match tensor.kind {
+        TensorKind::RowBlocks { bits, group } => (Some(bits.count()), Some(group.get())),
+        TensorKind::F16 | TensorKind::Bf16 | TensorKind::F32 | TensorKind::U32 => (None, None),
     };
     TensorRow {
         name: &tensor.name,

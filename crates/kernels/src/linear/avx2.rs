@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use edgewen_layout::BLOCK_ROWS;
 
-use super::{Block, Job, Token};
+use super::{Block, Group, Job, Token};
 
 /// Bytes that are asked for ahead of use: about the memory's latency times one core's bandwidth.
 const PREFETCH_AHEAD: usize = 4096;
@@ -66,23 +66,22 @@ unsafe fn stream<const T: usize, const EIGHT: bool>(
     let tokens: [Token<'_>; T] = std::array::from_fn(|t| job.token(first + t));
     let mut total = [[_mm256_setzero_ps(); 2]; T];
     let quads = job.quads();
-    let (lines, low_lines) = (block.lines.as_chunks::<4>().0, block.low_lines.as_chunks::<4>().0);
-    for (group, (scales, zeros)) in block.scales.iter().zip(block.zeros).enumerate() {
+    for group in 0..block.groups {
+        let Group { scales, zeros, quads: lines, low_quads } = block.group(group);
         let zeros = load_zeros(zeros);
         let mut dot = [[_mm256_setzero_si256(); 2]; T];
         for t in 0..T {
             dot[t] = minus_product(zeros, tokens[t].sums[group]);
         }
-        let range = group * quads..(group + 1) * quads;
-        for quad in range.clone() {
-            add_quad(&mut dot, &lines[quad], std::array::from_fn(|t| &tokens[t].q[quad]));
+        for (quad, lines) in lines.iter().enumerate() {
+            add_quad(&mut dot, lines, std::array::from_fn(|t| &tokens[t].q[group * quads + quad]));
         }
         if EIGHT {
             for dot in dot.as_flattened_mut() {
                 *dot = _mm256_slli_epi32::<4>(*dot);
             }
-            for quad in range {
-                add_quad(&mut dot, &low_lines[quad], std::array::from_fn(|t| &tokens[t].q[quad]));
+            for (quad, lines) in low_quads.iter().enumerate() {
+                add_quad(&mut dot, lines, std::array::from_fn(|t| &tokens[t].q[group * quads + quad]));
             }
         }
         let scales = load_scales::<EIGHT>(scales);

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use edgewen_layout::BLOCK_ROWS;
 
-use super::{Block, Job, Token};
+use super::{Block, Group, Job, Token};
 
 /// Bytes that are asked for ahead of use: about the memory's latency times one core's bandwidth.
 const PREFETCH_AHEAD: usize = 4608;
@@ -62,13 +62,18 @@ unsafe fn stream<const T: usize, const EIGHT: bool>(
     let tokens: [Token<'_>; T] = std::array::from_fn(|t| job.token(first + t));
     let mut total = [_mm512_setzero_ps(); T];
     let quads = job.quads();
-    let (lines, low_lines) = (block.lines.as_chunks::<4>().0, block.low_lines.as_chunks::<4>().0);
     // The lines below ask for those ahead of them; this block's header stands for the lines that the next block's
     // header keeps from being asked for.
-    for header in block.scales.chunks(2) {
-        prefetch_ahead(header.as_ptr().cast());
+    if !EIGHT {
+        for group in (0..block.groups).step_by(2) {
+            prefetch_ahead(block.group(group).scales.as_ptr());
+        }
     }
-    for (group, (scales, zeros)) in block.scales.iter().zip(block.zeros).enumerate() {
+    for group in 0..block.groups {
+        let Group { scales, zeros, quads: lines, low_quads } = block.group(group);
+        if EIGHT {
+            prefetch_ahead(scales.as_ptr());
+        }
         let (scales, zeros) = (load_scales::<EIGHT>(scales), load_zeros::<EIGHT>(zeros));
         // One token alone has too few sums to hide the latency of `vpdpbusd`, and gets a second pair.
         let mut even = [[_mm512_setzero_si512(); 2]; T];
@@ -76,13 +81,13 @@ unsafe fn stream<const T: usize, const EIGHT: bool>(
         for t in 0..T {
             even[t][0] = minus_product(zeros, tokens[t].sums[group]);
         }
-        for quad in group * quads..(group + 1) * quads {
-            let x: [&[[i8; 4]; 8]; T] = std::array::from_fn(|t| words(&tokens[t].q[quad]));
+        for (quad, (lines, low_lines)) in lines.iter().zip(low_quads).enumerate() {
+            let x: [&[[i8; 4]; 8]; T] = std::array::from_fn(|t| words(&tokens[t].q[group * quads + quad]));
             for l in 0..4 {
-                let line = &lines[quad][l];
+                let line = &lines[l];
                 prefetch_ahead(line.as_ptr());
                 let codes = if EIGHT {
-                    let low = &low_lines[quad][l];
+                    let low = &low_lines[l];
                     prefetch_ahead(low.as_ptr());
                     unpack_eight(load(line), load(low))
                 } else {
@@ -167,22 +172,25 @@ impl Panel {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,f16c")]
     fn fill<const EIGHT: bool>(&mut self, blocks: &[Block<'_>; 2]) {
         let empty = Line([0; 64]);
-        self.codes.resize(blocks[0].lines.len() / 4, [[empty; 2]; 8]);
-        self.scales.resize(blocks[0].scales.len(), [empty; 2]);
-        self.zeros.resize(blocks[0].scales.len(), [empty; 2]);
+        let groups = blocks[0].groups;
+        self.codes.resize(groups * blocks[0].group_bytes / size_of::<[Line; 4]>(), [[empty; 2]; 8]);
+        self.scales.resize(groups, [empty; 2]);
+        self.zeros.resize(groups, [empty; 2]);
+        let quads_of_group = self.codes.len().checked_div(groups).unwrap_or(0);
         for (b, block) in blocks.iter().enumerate() {
-            let (quads, low_quads) = (block.lines.as_chunks::<4>().0, block.low_lines.as_chunks::<4>().0);
-            for (quad, out) in self.codes.iter_mut().enumerate() {
-                for l in 0..4 {
-                    prefetch_ahead(quads[quad][l].as_ptr());
-                    let line = load(&quads[quad][l]);
-                    let codes =
-                        if EIGHT { unpack_eight(line, load(&low_quads[quad][l])) } else { unpack_four(line) };
-                    out[2 * l][b] = Line::from(codes[0]);
-                    out[2 * l + 1][b] = Line::from(codes[1]);
+            for group in 0..groups {
+                let Group { scales, zeros, quads, low_quads } = block.group(group);
+                let codes = &mut self.codes[group * quads_of_group..][..quads_of_group];
+                for (out, (lines, low_lines)) in codes.iter_mut().zip(quads.iter().zip(low_quads)) {
+                    for l in 0..4 {
+                        prefetch_ahead(lines[l].as_ptr());
+                        let line = load(&lines[l]);
+                        let codes =
+                            if EIGHT { unpack_eight(line, load(&low_lines[l])) } else { unpack_four(line) };
+                        out[2 * l][b] = Line::from(codes[0]);
+                        out[2 * l + 1][b] = Line::from(codes[1]);
+                    }
                 }
-            }
-            for (group, (scales, zeros)) in block.scales.iter().zip(block.zeros).enumerate() {
                 self.scales[group][b] = Line::from(_mm512_castps_si512(load_scales::<EIGHT>(scales)));
                 self.zeros[group][b] = Line::from(load_zeros::<EIGHT>(zeros));
             }

@@ -10,7 +10,7 @@ use std::ops::Range;
 use edgewen_layout::BLOCK_ROWS;
 
 use super::neon::{add_group, as_quads, load_codes, load_scales, load_zeros, prefetch, store};
-use super::{Block, Job, Token};
+use super::{Block, Group, Job, Token};
 
 /// The blocks times every token, up to four tokens for one pass over the weights.
 ///
@@ -70,8 +70,9 @@ unsafe fn tile<const T: usize, const EIGHT: bool>(
     let tokens: [Token<'_>; T] = std::array::from_fn(|t| job.token(first + t));
     let mut total = [[vdupq_n_f32(0.0); 4]; T];
     let quads = job.quads();
-    let planes = &[as_quads(block.lines), as_quads(block.low_lines)][..if EIGHT { 2 } else { 1 }];
-    for (group, (scales, zeros)) in block.scales.iter().zip(block.zeros).enumerate() {
+    for group in 0..block.groups {
+        let Group { scales, zeros, quads: lines, low_quads } = block.group(group);
+        let planes = &[as_quads(lines), as_quads(low_quads)][..if EIGHT { 2 } else { 1 }];
         let zeros = load_zeros(zeros);
         let mut dot = [[vdupq_n_s32(0); 4]; T];
         for t in 0..T {
@@ -83,8 +84,9 @@ unsafe fn tile<const T: usize, const EIGHT: bool>(
             if plane == 1 {
                 dot = dot.map(|dot| dot.map(|dot| vshlq_n_s32::<4>(dot)));
             }
-            for quad in group * quads..(group + 1) * quads {
-                add_quad::<T, EIGHT>(&mut dot, &lines[quad], std::array::from_fn(|t| &tokens[t].q[quad]));
+            for (quad, lines) in lines.iter().enumerate() {
+                let x = std::array::from_fn(|t| &tokens[t].q[group * quads + quad]);
+                add_quad::<T, EIGHT>(&mut dot, lines, x);
             }
         }
         let scales = load_scales::<EIGHT>(scales);

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use edgewen_layout::BLOCK_ROWS;
 
-use super::{Block, Job, Token};
+use super::{Block, Group, Job, Token};
 
 /// Bytes that are asked for ahead of use: the memory's latency times one core's share of its bandwidth.
 const PREFETCH_AHEAD: usize = 1024;
@@ -100,8 +100,8 @@ fn part<const T: usize, const R: usize, const EIGHT: bool>(
     quarter: usize,
 ) -> [[float32x4_t; R]; T] {
     let mut total = [[vdupq_n_f32(0.0); R]; T];
-    let (lines, low_lines) = (as_quads(block.lines), as_quads(block.low_lines));
-    for (group, (scales, zeros)) in block.scales.iter().zip(block.zeros).enumerate() {
+    for group in 0..block.groups {
+        let Group { scales, zeros, quads: lines, low_quads } = block.group(group);
         let zeros = load_zeros(zeros);
         let mut dot = [[vdupq_n_s32(0); R]; T];
         for t in 0..T {
@@ -109,11 +109,10 @@ fn part<const T: usize, const R: usize, const EIGHT: bool>(
                 dot[t][r] = vmulq_n_s32(zeros[quarter + r], -tokens[t].sums[group]);
             }
         }
-        let range = group * quads..(group + 1) * quads;
-        add_quads(&mut dot, &lines[range.clone()], tokens, range.start, quarter);
+        add_quads(&mut dot, as_quads(lines), tokens, group * quads, quarter);
         if EIGHT {
             dot = dot.map(|dot| dot.map(|dot| vshlq_n_s32::<4>(dot)));
-            add_quads(&mut dot, &low_lines[range.clone()], tokens, range.start, quarter);
+            add_quads(&mut dot, as_quads(low_quads), tokens, group * quads, quarter);
         }
         let scales = load_scales::<EIGHT>(scales);
         for t in 0..T {
@@ -252,8 +251,8 @@ pub(super) fn store(total: float32x4_t, sums: &mut [f32; CHANNELS]) {
 }
 
 #[inline]
-pub(super) fn as_quads(lines: &[[u8; 64]]) -> &[Quad] {
-    lines.as_flattened().as_chunks::<16>().0.as_chunks::<4>().0.as_chunks::<4>().0
+pub(super) fn as_quads(lines: &[[[u8; 64]; 4]]) -> &[Quad] {
+    lines.as_flattened().as_flattened().as_chunks::<16>().0.as_chunks::<4>().0.as_chunks::<4>().0
 }
 
 #[inline(always)]

@@ -5,7 +5,7 @@ use std::ops::Range;
 use edgewen_layout::BLOCK_ROWS;
 use half::f16;
 
-use super::{Block, Job, Token};
+use super::{Block, Group, Job, Token};
 
 /// The blocks times every token.
 ///
@@ -32,20 +32,19 @@ pub(super) unsafe fn many(job: &Job<'_>, blocks: Range<usize>) {
 }
 
 fn block_times_token(job: &Job<'_>, block: &Block<'_>, x: &Token<'_>) -> [f32; BLOCK_ROWS] {
-    let lines_of_group = 4 * job.quads();
     let eight = job.eight_bits();
     let (unit, fraction) = if eight { (16, 1.0 / 16.0) } else { (1, 1.0) };
     let mut acc = [0.0_f32; BLOCK_ROWS];
-    for (group, (scales, zeros)) in block.scales.iter().zip(block.zeros).enumerate() {
+    for group in 0..block.groups {
+        let Group { scales, zeros, quads, low_quads } = block.group(group);
         let mut dot: [i32; BLOCK_ROWS] =
             std::array::from_fn(|r| -unit * i32::from(zeros[r / 2] >> (4 * (r % 2)) & 15) * x.sums[group]);
-        let lines = group * lines_of_group..(group + 1) * lines_of_group;
         let q = x.q[group * job.quads()..][..job.quads()].as_flattened().as_chunks::<8>().0;
-        for (line, q) in block.lines[lines.clone()].iter().zip(q) {
+        for (line, q) in quads.as_flattened().iter().zip(q) {
             add_line(&mut dot, line, q, unit);
         }
         if eight {
-            for (line, q) in block.low_lines[lines].iter().zip(q) {
+            for (line, q) in low_quads.as_flattened().iter().zip(q) {
                 add_line(&mut dot, line, q, 1);
             }
         }

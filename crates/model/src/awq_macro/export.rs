@@ -77,7 +77,7 @@ fn embedding_bits(file: &PackedFile) -> Result<u32> {
         TensorKind::RowBlocks { bits: edgewen_layout::WeightBits::Four, .. } => 4,
         TensorKind::RowBlocks { .. } => 8,
         TensorKind::F16 | TensorKind::Bf16 => 16,
-        TensorKind::F32 => 32,
+        TensorKind::F32 | TensorKind::U32 => 32,
     })
 }
 

@@ -16,8 +16,11 @@ use std::path::Path;
 
 /// The first eight bytes.
 pub const MAGIC: [u8; 8] = *b"EDGEWEN\0";
-/// Version of the container: header, JSON part, alignment.
-pub const FORMAT_VERSION: u32 = 1;
+/// Newest version of the container: header, JSON part, alignment. A file has the lowest version that describes it: 2
+/// if it has `segments` or column orders, else 1.
+pub const FORMAT_VERSION: u32 = 2;
+/// Oldest version that is read.
+const OLDEST_VERSION: u32 = 1;
 /// Order of the bits of row blocks (`edgewen_layout`).
 pub const LAYOUT_ID: u32 = 1;
 /// Length of the header.
@@ -29,6 +32,7 @@ const MAX_METADATA_BYTES: u64 = 64 << 20;
 /// The header's variable fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FixedHeader {
+    pub version: u32,
     pub metadata_bytes: u64,
     pub file_bytes: u64,
     pub metadata_sha256: [u8; 32],
@@ -38,7 +42,7 @@ impl FixedHeader {
     pub(super) fn to_bytes(self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
         bytes[0..8].copy_from_slice(&MAGIC);
-        bytes[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.version.to_le_bytes());
         bytes[12..16].copy_from_slice(&LAYOUT_ID.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.metadata_bytes.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.file_bytes.to_le_bytes());
@@ -71,7 +75,7 @@ impl FixedHeader {
             });
         }
         for (what, found, expected) in
-            [("format version", version, FORMAT_VERSION), ("layout id", word(12), LAYOUT_ID)]
+            [("format version", version, version.max(OLDEST_VERSION)), ("layout id", word(12), LAYOUT_ID)]
         {
             if found != expected {
                 return Err(Error::UnknownFormat { path: path.to_owned(), what, found, expected });
@@ -79,7 +83,7 @@ impl FixedHeader {
         }
         let mut metadata_sha256 = [0; 32];
         metadata_sha256.copy_from_slice(&bytes[32..64]);
-        let header = FixedHeader { metadata_bytes: long(16), file_bytes: long(24), metadata_sha256 };
+        let header = FixedHeader { version, metadata_bytes: long(16), file_bytes: long(24), metadata_sha256 };
         if header.file_bytes > file.len() as u64 {
             return Err(truncated(header.file_bytes));
         }

@@ -2,6 +2,7 @@
 
 use super::metadata::TensorKind;
 use crate::Config;
+use edgewen_layout::{GroupSize, WeightBits};
 
 /// Every blob and tensor begins at a multiple of this: a page, so that the accelerator's DMA can take it as it lies.
 pub(super) const ALIGNMENT: u64 = 4096;
@@ -33,14 +34,46 @@ pub fn expected_tensors(config: &Config) -> Vec<(String, Vec<usize>)> {
     list
 }
 
+/// Name of the tensor with the column order of a layer's matrix: `layers.0.qkv_order` for `layers.0.qkv`. It may be
+/// absent; its shape is the matrix's inputs.
+pub fn order_name(matrix: &str) -> String {
+    format!("{matrix}_order")
+}
+
+/// [`expected_tensors`] with those that may be absent, which are the column orders, each before its matrix; and whether
+/// a tensor must be there.
+pub(super) fn all_tensors(config: &Config) -> Vec<(String, Vec<usize>, bool)> {
+    let mut list = Vec::new();
+    for (name, shape) in expected_tensors(config) {
+        if let (true, &[_, inputs]) = (name.starts_with("layers."), shape.as_slice()) {
+            list.push((order_name(&name), vec![inputs], false));
+        }
+        list.push((name, shape, true));
+    }
+    list
+}
+
 /// How a tensor may be stored, for messages; `None` if `kind` is fine.
 pub(super) fn kind_problem(name: &str, shape: &[usize], kind: TensorKind) -> Option<&'static str> {
+    const SEGMENTS: WeightBits = WeightBits::EightSegments;
+    let is_head = matches!(name, "embed" | "head");
     match (shape.len(), kind) {
+        (1, TensorKind::U32) if name.ends_with("_order") => None,
+        (1, _) if name.ends_with("_order") => Some("u32"),
         (1, TensorKind::F32) => None,
         (1, _) => Some("f32"),
-        (_, TensorKind::RowBlocks { .. }) => None,
-        (_, TensorKind::F16 | TensorKind::Bf16) if matches!(name, "embed" | "head") => None,
-        _ if matches!(name, "embed" | "head") => Some("row_blocks, f16 or bf16"),
-        _ => Some("row_blocks"),
+        (_, TensorKind::RowBlocks { bits: WeightBits::Four | WeightBits::Eight, .. }) => None,
+        (_, TensorKind::RowBlocks { bits: SEGMENTS, group: GroupSize::G64 }) if !is_head => None,
+        (_, TensorKind::F16 | TensorKind::Bf16) if is_head => None,
+        _ if is_head => Some("row_blocks, f16 or bf16"),
+        _ => Some("row_blocks or segments in groups of 64"),
+    }
+}
+
+/// The lowest format version that has this kind of tensor.
+pub(super) fn version_of(kind: TensorKind) -> u32 {
+    match kind {
+        TensorKind::RowBlocks { bits: WeightBits::EightSegments, .. } | TensorKind::U32 => 2,
+        _ => 1,
     }
 }

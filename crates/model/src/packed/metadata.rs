@@ -1,6 +1,6 @@
 //! The JSON part of a packed file: what it holds, and where.
 
-use super::layout_rules::{ALIGNMENT, PORTS};
+use super::layout_rules::{ALIGNMENT, PORTS, version_of};
 use crate::{Config, GenerationDefaults};
 use edgewen_layout::{GroupSize, RowBlockShape, WeightBits};
 use serde::{Deserialize, Serialize};
@@ -28,9 +28,9 @@ pub struct QuantizationInfo {
 /// How a tensor is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TensorKind {
-    /// Quantized row blocks.
+    /// Quantized row blocks, or segments if `bits` says so (matrices of layers only, groups of 64).
     RowBlocks {
-        /// Four or two planes of four.
+        /// Four, or two planes of four in one of two orders.
         bits: WeightBits,
         /// Inputs that share a scale.
         group: GroupSize,
@@ -41,16 +41,24 @@ pub enum TensorKind {
     Bf16,
     /// Row-major f32.
     F32,
+    /// u32: a column order.
+    U32,
 }
 
 impl TensorKind {
-    /// `row_blocks`, `f16`, `bf16` or `f32`, as in the file.
+    /// An 8-bit matrix of a layer: groups of 64, planes side by side, what the accelerator streams too.
+    pub const SEGMENTS: Self =
+        TensorKind::RowBlocks { bits: WeightBits::EightSegments, group: GroupSize::G64 };
+
+    /// `row_blocks`, `segments`, `f16`, `bf16`, `f32` or `u32`, as in the file.
     pub fn name(self) -> &'static str {
         match self {
+            TensorKind::RowBlocks { bits: WeightBits::EightSegments, .. } => "segments",
             TensorKind::RowBlocks { .. } => "row_blocks",
             TensorKind::F16 => "f16",
             TensorKind::Bf16 => "bf16",
             TensorKind::F32 => "f32",
+            TensorKind::U32 => "u32",
         }
     }
 
@@ -61,7 +69,7 @@ impl TensorKind {
                 RowBlockShape { rows, inputs, group, bits }.try_total_bytes()?
             }
             (TensorKind::RowBlocks { .. }, _) => return None,
-            (TensorKind::F32, _) => elements(shape)?.checked_mul(4)?,
+            (TensorKind::F32 | TensorKind::U32, _) => elements(shape)?.checked_mul(4)?,
             (TensorKind::F16 | TensorKind::Bf16, _) => elements(shape)?.checked_mul(2)?,
         };
         u64::try_from(bytes).ok()
@@ -120,8 +128,7 @@ struct StoredEntry {
 impl From<TensorEntry> for StoredEntry {
     fn from(entry: TensorEntry) -> Self {
         let (bits, group) = match entry.kind {
-            TensorKind::RowBlocks { bits: WeightBits::Four, group } => (Some(4), Some(group.get())),
-            TensorKind::RowBlocks { bits: WeightBits::Eight, group } => (Some(8), Some(group.get())),
+            TensorKind::RowBlocks { bits, group } => (Some(bits.count()), Some(group.get())),
             _ => (None, None),
         };
         let kind = entry.kind.name().to_owned();
@@ -147,9 +154,11 @@ impl TryFrom<StoredEntry> for TensorEntry {
             ("row_blocks", Some(8), Some(Some(group))) => {
                 TensorKind::RowBlocks { bits: WeightBits::Eight, group }
             }
+            ("segments", Some(8), Some(Some(GroupSize::G64))) => TensorKind::SEGMENTS,
             ("f16", None, None) => TensorKind::F16,
             ("bf16", None, None) => TensorKind::Bf16,
             ("f32", None, None) => TensorKind::F32,
+            ("u32", None, None) => TensorKind::U32,
             _ => return Err(unknown()),
         };
         Ok(TensorEntry { name, kind, shape, offset, bytes, sha256 })
@@ -199,9 +208,14 @@ impl Metadata {
         self.ports = port_ranges(&self.tensors);
         end.next_multiple_of(ALIGNMENT)
     }
+
+    /// The lowest format version that has all that the file has.
+    pub(super) fn version(&self) -> u32 {
+        self.tensors.iter().map(|tensor| version_of(tensor.kind)).max().unwrap_or(1)
+    }
 }
 
-/// What each memory port of the accelerator streams: of every plane of every row-block matrix one quarter of the
+/// What each memory port of the accelerator streams: of every plane of every quantized matrix one quarter of the
 /// blocks, as one sequential range, in file order.
 pub(super) fn port_ranges(tensors: &[TensorEntry]) -> Vec<Vec<[u64; 2]>> {
     let mut ports = vec![Vec::new(); PORTS];
@@ -213,7 +227,7 @@ pub(super) fn port_ranges(tensors: &[TensorEntry]) -> Vec<Vec<[u64; 2]>> {
         let shape = RowBlockShape { rows, inputs, group, bits };
         let mut planes = vec![(0, shape.block_bytes())];
         if bits == WeightBits::Eight {
-            planes.push((shape.low_plane_offset(), shape.low_block_bytes()));
+            planes.push((shape.low_plane_offset(), shape.plane_bytes()));
         }
         for (start, block_bytes) in planes {
             for (port, ranges) in ports.iter_mut().enumerate() {

@@ -1,6 +1,7 @@
 //! Opens a packed file and hands out what is in it.
 
 use super::header::{FixedHeader, hex, sha256};
+use super::layout_rules::order_name;
 use super::metadata::{BlobEntry, Metadata, QuantizationInfo, TensorEntry, TensorKind};
 use super::validate::{BLOBS, read_metadata};
 use crate::{ChatTemplate, Config, Dtype, Error, GenerationDefaults, Result, Tokenizer, TokenizerFiles};
@@ -180,8 +181,9 @@ impl PackedFile {
             TensorKind::F16 => Dtype::F16,
             TensorKind::Bf16 => Dtype::Bf16,
             TensorKind::F32 => Dtype::F32,
-            TensorKind::RowBlocks { .. } => {
-                return Err(self.tensor_error(name, "is stored as row_blocks, expected f16 or bf16".into()));
+            TensorKind::RowBlocks { .. } | TensorKind::U32 => {
+                let detail = format!("is stored as {}, expected f16 or bf16", entry.kind.name());
+                return Err(self.tensor_error(name, detail));
             }
         };
         match entry.shape.as_slice() {
@@ -202,6 +204,18 @@ impl PackedFile {
             None => Ok(values),
             Some(at) => Err(self.tensor_error(name, format!("has the value {} at index {at}", values[at]))),
         }
+    }
+
+    /// The column order of a layer's matrix, if it has one: stored column j is multiplied with input `order[j]`. Fails
+    /// on anything but a permutation of the inputs.
+    pub fn order(&self, matrix: &str) -> Result<Option<Vec<u32>>> {
+        let name = order_name(matrix);
+        if !self.by_name.contains_key(&name) {
+            return Ok(None);
+        }
+        // Only column orders may have these names, and be u32.
+        let entry = self.entry(&name)?;
+        permutation(self.tensor_bytes(entry)).map(Some).map_err(|problem| self.tensor_error(&name, problem))
     }
 
     /// Length of the file.
@@ -254,4 +268,18 @@ impl Data {
             Data::Static(bytes) => bytes,
         }
     }
+}
+
+/// The permutation that the bytes are, or what is wrong with them.
+pub(super) fn permutation(bytes: &[u8]) -> std::result::Result<Vec<u32>, String> {
+    let order: Vec<u32> = bytes.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
+    let mut seen = vec![false; order.len()];
+    for (at, &input) in order.iter().enumerate() {
+        match seen.get_mut(input as usize) {
+            None => return Err(format!("index {at} is {input}, expected an input below {}", order.len())),
+            Some(seen @ false) => *seen = true,
+            Some(_) => return Err(format!("has the input {input} twice, expected a permutation")),
+        }
+    }
+    Ok(order)
 }

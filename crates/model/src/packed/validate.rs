@@ -2,7 +2,7 @@
 
 use super::HEADER_BYTES;
 use super::header::FixedHeader;
-use super::layout_rules::{ALIGNMENT, expected_tensors, kind_problem};
+use super::layout_rules::{ALIGNMENT, all_tensors, kind_problem, version_of};
 use super::metadata::{Metadata, TensorEntry, port_ranges};
 use crate::config::Invalid;
 use crate::{Error, Result};
@@ -22,7 +22,7 @@ pub(super) fn read_metadata(path: &Path, header: &FixedHeader, json: &[u8]) -> R
     metadata.config.check().map_err(|Invalid { key, found, expected }| {
         wrong(format!("\"{key}\" is {found}, expected {expected}"))
     })?;
-    check_tensors(path, &metadata)?;
+    check_tensors(path, &metadata, header.version)?;
     check_blobs(&metadata).map_err(wrong)?;
     check_places(path, header, &metadata)?;
     if metadata.ports != port_ranges(&metadata.tensors) {
@@ -31,18 +31,21 @@ pub(super) fn read_metadata(path: &Path, header: &FixedHeader, json: &[u8]) -> R
     Ok(metadata)
 }
 
-/// Every tensor of the model once, with its shape, an allowed kind and the right number of bytes.
-fn check_tensors(path: &Path, metadata: &Metadata) -> Result<()> {
+/// Every tensor of the model once, with its shape, a kind that it may have in this version of the format, and the right
+/// number of bytes.
+fn check_tensors(path: &Path, metadata: &Metadata, version: u32) -> Result<()> {
     let wrong = |tensor: &str, detail: String| Error::PackedTensor {
         path: path.to_owned(),
         tensor: tensor.into(),
         detail,
     };
-    let mut expected: HashMap<String, Vec<usize>> = expected_tensors(&metadata.config).into_iter().collect();
-    let total = expected.len();
+    let known = all_tensors(&metadata.config);
+    let mut expected: HashMap<&str, &[usize]> =
+        known.iter().map(|(name, shape, _)| (name.as_str(), shape.as_slice())).collect();
+    let total = known.iter().filter(|(.., required)| *required).count();
     for tensor in &metadata.tensors {
         let TensorEntry { name, kind, shape, bytes, sha256, .. } = tensor;
-        let Some(right) = expected.remove(name) else {
+        let Some(right) = expected.remove(name.as_str()) else {
             let times = metadata.tensors.iter().filter(|t| t.name == *name).count();
             let detail = match times {
                 1 => format!("not one of the {total} tensors of this model"),
@@ -56,6 +59,11 @@ fn check_tensors(path: &Path, metadata: &Metadata) -> Result<()> {
         if let Some(allowed) = kind_problem(name, shape, *kind) {
             return Err(wrong(name, format!("is stored as {}, expected {allowed}", kind.name())));
         }
+        if version < version_of(*kind) {
+            let detail =
+                format!("is stored as {}, which format version {version} does not have", kind.name());
+            return Err(wrong(name, detail));
+        }
         let needed = kind.stored_bytes(shape);
         if needed != Some(*bytes) {
             let needed = needed.map_or("more than there can be".to_owned(), |n| n.to_string());
@@ -65,9 +73,9 @@ fn check_tensors(path: &Path, metadata: &Metadata) -> Result<()> {
             return Err(wrong(name, format!("has {sha256:?} for a SHA-256")));
         }
     }
-    match expected_tensors(&metadata.config).iter().find(|(name, _)| expected.contains_key(name)) {
+    match known.iter().find(|(name, _, required)| *required && expected.contains_key(name.as_str())) {
         None => Ok(()),
-        Some((name, _)) => Err(wrong(name, "missing from the table".into())),
+        Some((name, ..)) => Err(wrong(name, "missing from the table".into())),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::HEADER_BYTES;
 use super::header::{hex, sha256};
 use super::metadata::{TensorEntry, TensorKind};
-use super::reader::PackedFile;
+use super::reader::{PackedFile, permutation};
 use crate::Result;
 use edgewen_layout::{BLOCK_ROWS, RowBlockShape};
 use half::{bf16, f16};
@@ -80,6 +80,7 @@ fn value_problem(entry: &TensorEntry, bytes: &[u8]) -> Option<String> {
             scale_problem(&RowBlockShape { rows, inputs, group, bits }, bytes)
         }
         (TensorKind::RowBlocks { .. }, _) => None,
+        (TensorKind::U32, _) => permutation(bytes).err(),
         (TensorKind::F32, _) => {
             bytes.as_chunks().0.iter().position(|b| !f32::from_le_bytes(*b).is_finite()).map(not_finite)
         }
@@ -93,13 +94,16 @@ fn value_problem(entry: &TensorEntry, bytes: &[u8]) -> Option<String> {
 }
 
 fn scale_problem(shape: &RowBlockShape, bytes: &[u8]) -> Option<String> {
-    for (block, data) in bytes[..shape.low_plane_offset()].chunks_exact(shape.block_bytes()).enumerate() {
-        let scales = data[..shape.groups() * BLOCK_ROWS * 2].as_chunks().0;
-        for (at, scale) in scales.iter().enumerate() {
-            let scale = f16::from_le_bytes(*scale);
-            if !scale.is_finite() || scale < f16::ZERO {
-                let (row, group) = (block * BLOCK_ROWS + at % BLOCK_ROWS, at / BLOCK_ROWS);
-                return Some(format!("the scale of row {row}, group {group} is {scale}"));
+    for block in 0..shape.blocks() {
+        let scales = shape.places(block).scales;
+        for group in 0..shape.groups() {
+            let of_group = bytes[scales.of(group)..][..2 * BLOCK_ROWS].as_chunks().0;
+            for (channel, scale) in of_group.iter().enumerate() {
+                let scale = f16::from_le_bytes(*scale);
+                if !scale.is_finite() || scale < f16::ZERO {
+                    let row = block * BLOCK_ROWS + channel;
+                    return Some(format!("the scale of row {row}, group {group} is {scale}"));
+                }
             }
         }
     }

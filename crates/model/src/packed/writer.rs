@@ -1,7 +1,7 @@
 //! Writes a packed file under a temporary name and renames it when it is complete.
 
 use super::header::{FixedHeader, HEADER_BYTES, hex, sha256};
-use super::layout_rules::{expected_tensors, kind_problem};
+use super::layout_rules::{all_tensors, kind_problem};
 use super::metadata::{BlobEntry, Metadata, QuantizationInfo, TensorEntry, TensorPlan};
 use super::validate::{BLOBS, MAX_INFLATED_BYTES};
 use crate::config::Invalid;
@@ -97,6 +97,7 @@ impl PackedWriter {
         let json = to_json(&self.metadata);
         assert_eq!(json.len() as u64, self.metadata_bytes, "hashes have a fixed length");
         let header = FixedHeader {
+            version: self.metadata.version(),
             metadata_bytes: self.metadata_bytes,
             file_bytes: self.file_bytes,
             metadata_sha256: sha256(&json),
@@ -130,8 +131,11 @@ fn check_plan(config: &Config, plan: Vec<TensorPlan>) -> Result<Vec<TensorEntry>
         }
     }
     let mut entries = Vec::new();
-    for (name, shape) in expected_tensors(config) {
+    for (name, shape, required) in all_tensors(config) {
         let Some(tensor) = planned.remove(&name) else {
+            if !required {
+                continue;
+            }
             return Err(wrong(&name, "it is not in the plan".into()));
         };
         if tensor.shape != shape {

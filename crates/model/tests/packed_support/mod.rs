@@ -159,6 +159,11 @@ pub fn tensor_bytes(name: &str, kind: TensorKind, shape: &[usize]) -> Vec<u8> {
     let count: usize = shape.iter().product();
     match kind {
         TensorKind::F32 => (0..count).flat_map(|_| (f32::from(next()) / 64.0).to_le_bytes()).collect(),
+        // Every input once: backwards, and turned by some places.
+        TensorKind::U32 => {
+            let turn = usize::from(next()) % count;
+            (0..count).rev().flat_map(|i| (((i + turn) % count) as u32).to_le_bytes()).collect()
+        }
         TensorKind::F16 | TensorKind::Bf16 => (0..count).flat_map(|_| [next(), next() & 0x3f]).collect(),
         TensorKind::RowBlocks { bits, group } => {
             let shape = RowBlockShape { rows: shape[0], inputs: shape[1], group, bits };
