@@ -10,6 +10,6 @@ mod linear;
 mod read;
 mod words;
 
-pub use config::{Format, Grouping, Quantization, Scheme};
-pub use linear::{QuantizedLinear, ScaleNotes, StoredLinear};
+pub use config::{Format, Grouping, Quantization, Scheme, eight_bits};
+pub use linear::{LinearLayout, QuantizedLinear, ScaleNotes, StoredLinear, order};
 pub(crate) use read::{Opened, open};

@@ -2,7 +2,7 @@
 
 use super::expected::linear_shape;
 use super::{Checkpoint, RawTensor};
-use crate::quantized::{self, QuantizedLinear, StoredLinear};
+use crate::quantized::{self, LinearLayout, QuantizedLinear, StoredLinear};
 use crate::{Result, Tensor};
 use std::sync::Arc;
 
@@ -59,13 +59,21 @@ impl Checkpoint {
         self.opened(module)?.map(|opened| opened.read()).transpose()
     }
 
-    /// A linear layer in the packed file's terms, in its natural group ([`StoredLinear::natural_group`]). `None` if it
+    /// Bits, groups and order of a quantized layer, without reading its weights. `None` if it is not quantized.
+    ///
+    /// # Errors
+    /// Tensors of another shape or type than the configuration says.
+    pub fn linear_layout(&self, module: &str) -> Result<Option<LinearLayout>> {
+        Ok(self.opened(module)?.map(|opened| opened.layout()))
+    }
+
+    /// A linear layer in the packed file's terms, in its natural group ([`quantized::Scheme::natural_group`]). `None` if it
     /// is not quantized.
     ///
     /// # Errors
     /// As [`Self::stored_linear`] and [`StoredLinear::pack`].
     pub fn quantized(&self, module: &str) -> Result<Option<QuantizedLinear>> {
-        self.stored_linear(module)?.map(|linear| linear.pack(None)).transpose()
+        self.stored_linear(module)?.map(|linear| linear.pack()).transpose()
     }
 
     /// The matrix `name` (`model.layers.0.mlp.up_proj.weight`), from floats or from a quantized layer.

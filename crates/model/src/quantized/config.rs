@@ -5,6 +5,7 @@
 
 use crate::config::{Fields, read_json};
 use crate::{Error, Result};
+use edgewen_layout::{GroupSize, WeightBits};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
@@ -70,6 +71,37 @@ pub struct Scheme {
     pub grouping: Grouping,
     /// No zero points are stored; they are in the middle of the codes, 8 or 128.
     pub symmetric: bool,
+}
+
+impl Scheme {
+    /// The group of the packed file that holds such a layer exactly: its own; where that is none of 32, 64 and 128, the
+    /// largest that divides it (several groups then have the same scale); for whole channels and for 8 bits rather 64,
+    /// because then the accelerator can run it as well.
+    pub fn natural_group(&self) -> GroupSize {
+        let candidates = match (self.grouping, self.bits) {
+            (Grouping::Channel, _) | (_, 8) => [GroupSize::G64, GroupSize::G128, GroupSize::G32],
+            _ => [GroupSize::G128, GroupSize::G64, GroupSize::G32],
+        };
+        candidates.into_iter().find(|group| self.fits(*group)).unwrap_or(GroupSize::G32)
+    }
+
+    /// Four bits, or eight in the order that the group allows.
+    pub fn natural_bits(&self) -> WeightBits {
+        if self.bits == 4 { WeightBits::Four } else { eight_bits(self.natural_group()) }
+    }
+
+    /// Whether groups of `group` inputs never span two of the layer's.
+    pub fn fits(&self, group: GroupSize) -> bool {
+        match self.grouping {
+            Grouping::Inputs(inputs) => inputs.is_multiple_of(group.get()),
+            Grouping::Channel => true,
+        }
+    }
+}
+
+/// How the 8-bit matrix of a layer is stored: in segments, which exist for groups of 64 only.
+pub fn eight_bits(group: GroupSize) -> WeightBits {
+    if group == GroupSize::G64 { WeightBits::EightSegments } else { WeightBits::Eight }
 }
 
 /// What the configuration says.

@@ -1,6 +1,6 @@
 //! A quantized linear layer as the checkpoint has it, and the same integers for the packed file.
 
-use super::config::Grouping;
+use super::config::Scheme;
 use crate::{Error, Result};
 use edgewen_layout::{GroupSize, QuantizedMatrix, RowBlockShape, WeightBits};
 use half::f16;
@@ -15,10 +15,8 @@ pub struct StoredLinear {
     pub rows: usize,
     /// Input channels.
     pub inputs: usize,
-    /// Bits of a code: 4 or 8.
-    pub bits: u32,
-    /// Inputs that share a scale.
-    pub grouping: Grouping,
+    /// Its bits and groups.
+    pub scheme: Scheme,
     /// Codes [rows, inputs], unsigned.
     pub codes: Vec<u8>,
     /// Zero points [rows, groups], unsigned.
@@ -63,7 +61,7 @@ impl ScaleNotes {
 impl StoredLinear {
     /// Groups of a row, the last one perhaps smaller than the others.
     pub fn groups(&self) -> usize {
-        self.inputs.div_ceil(self.grouping.inputs(self.inputs))
+        self.inputs.div_ceil(self.scheme.grouping.inputs(self.inputs))
     }
 
     /// Row `row` as floats `[inputs]`: `f32(q - z) * f32(s)`. The integer is exact, so a weight is rounded at most once.
@@ -71,7 +69,7 @@ impl StoredLinear {
     /// # Panics
     /// If the row does not exist.
     pub fn row_to_f32(&self, row: usize, out: &mut Vec<f32>) {
-        let (group, groups) = (self.grouping.inputs(self.inputs), self.groups());
+        let (group, groups) = (self.scheme.grouping.inputs(self.inputs), self.groups());
         let (zeros, scales) = (&self.zeros[row * groups..][..groups], &self.scales[row * groups..][..groups]);
         let codes = &self.codes[row * self.inputs..][..self.inputs];
         let value = |code: u8, at: usize| f32::from(i16::from(code) - i16::from(zeros[at])) * scales[at];
@@ -88,55 +86,45 @@ impl StoredLinear {
         }
     }
 
-    /// The group of the packed file that holds this layer exactly: the layer's own; where that is none of 32, 64 and
-    /// 128, the largest that divides it (its groups then repeat a scale); for whole channels and for 8 bits 64 where it
-    /// fits, because then the accelerator can run it as well.
-    pub fn natural_group(&self) -> GroupSize {
-        let candidates = match (self.grouping, self.bits) {
-            (Grouping::Channel, _) | (_, 8) => [GroupSize::G64, GroupSize::G128, GroupSize::G32],
-            _ => [GroupSize::G128, GroupSize::G64, GroupSize::G32],
-        };
-        candidates.into_iter().find(|group| self.divides(*group)).unwrap_or(GroupSize::G32)
+    /// The same integers in the packed file's order and with f16 scales, in its natural group and bits; see
+    /// [`Self::pack_as`].
+    pub fn pack(&self) -> Result<QuantizedLinear> {
+        self.pack_as(self.scheme.natural_group(), self.scheme.natural_bits())
     }
 
-    /// Whether groups of `group` inputs never span two of the layer's.
-    fn divides(&self, group: GroupSize) -> bool {
-        match self.grouping {
-            Grouping::Inputs(inputs) => inputs.is_multiple_of(group.get()),
-            Grouping::Channel => true,
-        }
-    }
-
-    /// The same integers in the packed file's order and with f16 scales, in groups of `group` inputs, or of
-    /// [`Self::natural_group`]. A smaller group than the layer's repeats its scales, so that it is exact as well.
+    /// The same integers in the packed file's order and with f16 scales, in groups of `group` inputs. A smaller group
+    /// than the layer's repeats its scales, and 4 bits become 8 as `q = 16 hi + 0`: both are exact.
     ///
     /// # Errors
-    /// A group that does not divide the layer's; an 8-bit zero point that is no multiple of 16; a scale beyond f16.
-    pub fn pack(&self, group: Option<GroupSize>) -> Result<QuantizedLinear> {
-        let group = group.unwrap_or_else(|| self.natural_group());
-        if !self.divides(group) {
+    /// A group that does not divide the layer's; fewer bits than the layer has; an 8-bit zero point that is no multiple
+    /// of 16; a scale beyond f16.
+    pub fn pack_as(&self, group: GroupSize, bits: WeightBits) -> Result<QuantizedLinear> {
+        if !self.scheme.fits(group) || (self.scheme.bits == 8 && bits == WeightBits::Four) {
             return Err(self.refuse(format!(
-                "it is quantized in {}, which groups of {} cannot hold; ask for a group that divides it",
-                self.grouping,
+                "it has {} bits in {}, which {} bits in groups of {} cannot hold; ask for a group that divides it",
+                self.scheme.bits,
+                self.scheme.grouping,
+                bits.count(),
                 group.get()
             )));
         }
-        let bits = if self.bits == 8 { WeightBits::Eight } else { WeightBits::Four };
         let shape = RowBlockShape { rows: self.rows, inputs: self.inputs, group, bits };
         let mut matrix = QuantizedMatrix::zeroed(shape);
         let order = self.order();
         match &order {
             None => matrix.codes.copy_from_slice(&self.codes),
             Some(order) => {
-                let rows =
-                    matrix.codes.chunks_exact_mut(self.inputs).zip(self.codes.chunks_exact(self.inputs));
-                for (to, from) in rows {
+                let to = matrix.codes.chunks_exact_mut(self.inputs);
+                for (to, from) in to.zip(self.codes.chunks_exact(self.inputs)) {
                     to.iter_mut().zip(order).for_each(|(to, &input)| *to = from[input as usize]);
                 }
             }
         }
+        if bits != WeightBits::Four && self.scheme.bits == 4 {
+            matrix.codes.iter_mut().for_each(|code| *code *= 16);
+        }
         let (own, stored) = (self.groups(), shape.groups());
-        let size = self.grouping.inputs(self.inputs);
+        let size = self.scheme.grouping.inputs(self.inputs);
         let mut scale_notes = ScaleNotes::default();
         for row in 0..self.rows {
             for at in 0..own {
@@ -151,20 +139,15 @@ impl StoredLinear {
         Ok(QuantizedLinear { matrix, order, scale_notes })
     }
 
-    /// Inputs sorted by their groups.
     fn order(&self) -> Option<Vec<u32>> {
-        let group_of = self.group_of.as_ref()?;
-        let mut order: Vec<u32> = (0..self.inputs as u32).collect();
-        // A stable sort: within a group the model's order.
-        order.sort_by_key(|&input| group_of[input as usize]);
-        Some(order)
+        self.group_of.as_deref().map(order)
     }
 
     /// The scale as the packed file has it, f16; with 8 bits that of the high plane, 16 times the step of a code.
     fn half_scale(&self, row: usize, at: usize, notes: &mut ScaleNotes) -> Result<f16> {
         let scale = self.scales[row * self.groups() + at];
         // Exact: a multiplication by a power of two, and f32 has room on both sides of f16.
-        let scale = if self.bits == 8 { 16.0 * scale } else { scale };
+        let scale = if self.scheme.bits == 8 { 16.0 * scale } else { scale };
         let half = f16::from_f32(scale);
         if half == f16::ZERO || !half.is_finite() {
             return Err(self.refuse(format!(
@@ -182,7 +165,7 @@ impl StoredLinear {
     /// The zero point as the packed file has it, 4 bits; with 8 bits it counts in steps of 16.
     fn high_zero(&self, row: usize, at: usize) -> Result<u8> {
         let zero = self.zeros[row * self.groups() + at];
-        match self.bits {
+        match self.scheme.bits {
             8 if zero.is_multiple_of(16) => Ok(zero / 16),
             8 => Err(self.refuse(format!(
                 "the zero point of row {row}, group {at} is {zero}: with 8 bits the packed file holds multiples of 16, \
@@ -195,4 +178,20 @@ impl StoredLinear {
     fn refuse(&self, detail: String) -> Error {
         Error::QuantizedTensor { tensor: self.name.clone(), detail }
     }
+}
+
+/// Inputs sorted by their groups, within a group as in the model: the order of the packed file's columns.
+pub fn order(group_of: &[u32]) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..group_of.len() as u32).collect();
+    order.sort_by_key(|&input| group_of[input as usize]);
+    order
+}
+
+/// What is known of a quantized layer before its weights are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinearLayout {
+    /// Its bits and groups.
+    pub scheme: Scheme,
+    /// The group of each input, where groups are not consecutive.
+    pub group_of: Option<Vec<u32>>,
 }

@@ -1,7 +1,7 @@
 //! Finds the tensors of a quantized linear layer, checks them, and reads them.
 
-use super::config::{Format, Grouping, Quantization, Scheme};
-use super::linear::StoredLinear;
+use super::config::{Format, Quantization, Scheme};
+use super::linear::{LinearLayout, StoredLinear};
 use super::words::Words;
 use crate::checkpoint::RawTensor;
 use crate::{Error, Result, Tensor};
@@ -290,8 +290,7 @@ impl Opened<'_> {
             name: self.name.clone(),
             rows,
             inputs,
-            bits,
-            grouping: self.grouping(),
+            scheme: self.scheme,
             codes,
             zeros,
             scales: self.read_scales(groups)?,
@@ -299,8 +298,9 @@ impl Opened<'_> {
         })
     }
 
-    fn grouping(&self) -> Grouping {
-        self.scheme.grouping
+    /// What is known without reading.
+    pub(crate) fn layout(self) -> LinearLayout {
+        LinearLayout { scheme: self.scheme, group_of: self.group_of }
     }
 
     /// The zero point that a stored one means; `None` if programs disagree.
