@@ -5,7 +5,9 @@
 //! `EDGEWEN_TOP_K`) and is added in one place, [`command`]; a flag on the command line wins over its variable.
 
 mod accel;
+mod eval;
 mod exchange;
+mod tasks;
 mod values;
 
 use std::ffi::OsString;
@@ -16,8 +18,11 @@ use clap::{ArgAction, Args, Command, CommandFactory, Parser, Subcommand, ValueEn
 
 use accel::ACCEL_EXAMPLES;
 pub use accel::{AccelArgs, AccelMode, AccelReportArgs, AccelVerb, AttentionArg, DataRateArg, Switch};
+use eval::EVAL_EXAMPLES;
+pub use eval::{EvalArgs, EvalVerb};
 use exchange::{EXPORT_EXAMPLES, IMPORT_EXAMPLES};
 pub use exchange::{ExportArgs, ImportArgs, LayoutArg};
+pub use tasks::{ProtocolArg, RunArgs, TaskArg, TasksArgs, WnliArgs};
 use values::{above_zero, finite, fraction, non_negative, positive, probability};
 
 /// Prefix of the environment variables.
@@ -68,6 +73,9 @@ pub enum Verb {
     /// Measure how well a model predicts a text.
     #[command(after_help = PERPLEXITY_EXAMPLES)]
     Perplexity(PerplexityArgs),
+    /// Measure the quality of a model.
+    #[command(after_help = EVAL_EXAMPLES)]
+    Eval(EvalArgs),
     /// Measure the speed of a model on this machine.
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(BenchArgs),

@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         Verb::Tokenize(arguments) => verbs::tokenize::run(&arguments),
         Verb::Logits(arguments) => verbs::logits::run(&arguments),
         Verb::Perplexity(arguments) => verbs::perplexity::run(&arguments),
+        Verb::Eval(arguments) => verbs::eval::run(&arguments),
         Verb::Bench(arguments) => verbs::bench::run(&arguments),
         Verb::Export(arguments) => verbs::export::run(&arguments),
         Verb::Import(arguments) => verbs::import::run(&arguments),

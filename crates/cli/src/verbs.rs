@@ -4,6 +4,7 @@ pub mod accel;
 pub mod bench;
 pub mod chat;
 pub mod completions;
+pub mod eval;
 pub mod export;
 pub mod generate;
 pub mod import;

@@ -40,6 +40,19 @@ impl Protocol {
         }
     }
 
+    /// What the model sees and what counts as right, for people.
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::LmEval => {
+                "lm-eval: \"{sentence1}\\nQuestion: {sentence2} True or False?\\nAnswer:\" and the likelier of \" False\" and \
+                 \" True\", no examples"
+            }
+            Self::Aicas => {
+                "aicas: the contest's question as a conversation, the greedy answer as a whole number"
+            }
+        }
+    }
+
     fn query(self, sentence1: &str, sentence2: &str, label: usize) -> Query {
         match self {
             Self::LmEval => Query::Choice {

@@ -51,6 +51,25 @@ impl Task {
         }
     }
 
+    /// What the model sees and what counts as right, for people.
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::Arc | Self::Piqa => {
+                "\"Question: {question}\\nAnswer:\" and the likelier \" {choice}\", no examples, as lm-evaluation-harness"
+            }
+            Self::Lambada => {
+                "the last word after the rest of the passage, right if greedy decoding writes it, as lm-evaluation-harness"
+            }
+            Self::Choices => "the context and the likelier \" {choice}\", no examples",
+            Self::Answers { chat: true, .. } => {
+                "the prompt as a user's message, the first line of the greedy answer"
+            }
+            Self::Answers { chat: false, .. } => {
+                "the prompt as it is, the first line of the greedy continuation"
+            }
+        }
+    }
+
     /// The trials of the file at `path`, whose contents are `bytes`.
     ///
     /// # Errors
