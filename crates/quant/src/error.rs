@@ -61,6 +61,20 @@ pub enum Error {
         /// The tensor's name in the checkpoint.
         tensor: String,
     },
+    /// A checkpoint that is to be quantized, but is already.
+    #[error("{dir} is quantized already ({format}): it can be imported as it is, or quantize the float checkpoint")]
+    AlreadyQuantized {
+        /// The directory.
+        dir: std::path::PathBuf,
+        /// Who quantized it.
+        format: &'static str,
+    },
+    /// A checkpoint that is to be imported, but holds floats.
+    #[error("{dir} is not quantized: neither config.json nor quant_config.json says how; quantize it instead")]
+    NothingToRepack {
+        /// The directory.
+        dir: std::path::PathBuf,
+    },
     /// The threads could not be started.
     #[error("cannot start {threads} threads: {detail}; ask for fewer")]
     Threads {

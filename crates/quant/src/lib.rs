@@ -19,6 +19,7 @@ mod matrix;
 mod options;
 mod output;
 mod quantizer;
+mod repack;
 mod report;
 mod round;
 mod rtn;
@@ -26,6 +27,7 @@ mod search;
 
 pub use error::{Error, Result};
 pub use options::{Calibration, Effort, HeadBits, Method, Progress, QuantizeOptions, Silent, Step};
+pub use repack::{RepackOptions, RepackReport, RoundedScales, repack};
 pub use report::{CalibrationReport, Measure, Report, TensorReport, Totals};
 
 use calibrate::Text;
@@ -67,6 +69,10 @@ pub(crate) fn quantize_once(
     progress: &mut dyn Progress,
 ) -> Result<Report> {
     let start = Instant::now();
+    if let Some(quantization) = checkpoint.quantization() {
+        let (dir, format) = (checkpoint.dir().to_owned(), quantization.format.name());
+        return Err(Error::AlreadyQuantized { dir, format });
+    }
     checkpoint.validate()?;
     let files = checkpoint.tokenizer_files()?;
     // Plain rounding needs no tokenizer, but a file with one that does not work would be of no use.
