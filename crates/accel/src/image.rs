@@ -45,8 +45,8 @@ pub enum Layout {
     RowBlocks,
     /// The seed's macros of 8 channels.
     AwqMacro,
-    /// Segments of 16 channels of 8 bits: keys and values. Not what a design is built for, but what a descriptor asks
-    /// of one that is built for row blocks.
+    /// Segments of 16 channels of 8 bits: keys, values and 8-bit matrices of layers. Not what a design is built for, but
+    /// what a descriptor asks of one that is built for row blocks.
     Segments,
 }
 
@@ -169,7 +169,7 @@ impl ModelImage {
                 Ok(Self::place(layout, Source::File(file), matrices, vectors))
             }
             Layout::AwqMacro => Self::awq_macro(&file, &vectors),
-            Layout::Segments => Err(Error::Device("weights are no segments".to_owned())),
+            Layout::Segments => Err(Error::Device("no design is built for segments alone".to_owned())),
         }
     }
 
@@ -184,9 +184,10 @@ impl ModelImage {
     fn awq_macro(file: &PackedFile, file_vectors: &[(String, u64, u64)]) -> Result<Self> {
         let (mut bytes, mut list, mut vectors) = (Vec::new(), Vec::new(), Vec::new());
         // A matrix that cannot be macros is left out: the program says so to whoever needs it.
-        for (name, _, shape) in
-            matrices(file).filter(|(_, _, shape)| shape.rows.is_multiple_of(awq_macro::MACRO_ROWS))
-        {
+        let fits = |shape: &RowBlockShape| {
+            shape.rows.is_multiple_of(awq_macro::MACRO_ROWS) && shape.bits == WeightBits::Four
+        };
+        for (name, _, shape) in matrices(file).filter(|(_, _, shape)| fits(shape)) {
             let source = bytes.len() as u64;
             let wrong = |error: String| Error::Device(format!("{name} as AWQ_MACRO: {error}"));
             let (_, packed) = file.matrix(name).map_err(|error| wrong(error.to_string()))?;
@@ -309,13 +310,15 @@ impl ModelImage {
 fn matrices(file: &PackedFile) -> impl Iterator<Item = (&str, u64, RowBlockShape)> {
     let tied = file.config().tie_word_embeddings;
     file.tensors().filter(move |entry| tied || entry.name != "embed").filter_map(|entry| {
-        let (TensorKind::RowBlocks { bits: WeightBits::Four, group: GroupSize::G64 }, &[rows, inputs]) =
-            (entry.kind, entry.shape.as_slice())
+        let (kind, &[rows, inputs]) = (entry.kind, entry.shape.as_slice()) else { return None };
+        let TensorKind::RowBlocks {
+            bits: bits @ (WeightBits::Four | WeightBits::EightSegments),
+            group: group @ GroupSize::G64,
+        } = kind
         else {
             return None;
         };
-        let shape = RowBlockShape { rows, inputs, group: GroupSize::G64, bits: WeightBits::Four };
-        Some((entry.name.as_str(), entry.offset, shape))
+        Some((entry.name.as_str(), entry.offset, RowBlockShape { rows, inputs, group, bits }))
     })
 }
 

@@ -237,7 +237,7 @@ impl Builder<'_> {
         let (tensor, bias) = tensors(linear, self.file.config());
         let entry = self.file.entry(&tensor).map_err(|error| Error::Device(error.to_string()))?;
         let refused = |problem: String| Error::Unsupported { tensor: tensor.clone(), problem };
-        if let Some(problem) = kind_problem(entry) {
+        if let Some(problem) = kind_problem(entry, self.limits.layout) {
             return Err(refused(problem));
         }
         if let (&[rows, _], Layout::AwqMacro) = (entry.shape.as_slice(), self.limits.layout)
@@ -253,7 +253,7 @@ impl Builder<'_> {
             linear,
             rows,
             inputs,
-            layout: self.limits.layout,
+            layout: if entry.kind == TensorKind::SEGMENTS { Layout::Segments } else { self.limits.layout },
             ports: blocks.map(|blocks| PortBlocks {
                 address: self.base + blocks.offset,
                 blocks: blocks.count.try_into().unwrap_or(u32::MAX),
@@ -275,7 +275,7 @@ impl Builder<'_> {
             ));
         }
         let most = operation.ports.iter().map(|port| port.blocks).max().unwrap_or(0);
-        let port_rows = u64::from(most) * self.limits.layout.block_rows() as u64;
+        let port_rows = u64::from(most) * operation.layout.block_rows() as u64;
         if operation.bias.is_some() && u64::from(bias_rows / PORTS as u32) < port_rows {
             return Some(format!(
                 "has {} rows with a bias, more than the {bias_rows} of the accelerator's bias buffers",
@@ -288,17 +288,22 @@ impl Builder<'_> {
     }
 }
 
-/// Why a tensor is no matrix for the accelerator.
-fn kind_problem(entry: &TensorEntry) -> Option<String> {
-    match entry.kind {
-        TensorKind::RowBlocks { bits: WeightBits::Four, group: GroupSize::G64 } => None,
-        TensorKind::RowBlocks { bits: WeightBits::Four, group } => Some(format!(
+/// Why a tensor is no matrix for an accelerator of this layout.
+fn kind_problem(entry: &TensorEntry, layout: Layout) -> Option<String> {
+    match (entry.kind, layout) {
+        (TensorKind::RowBlocks { bits: WeightBits::Four, group: GroupSize::G64 }, _) => None,
+        (TensorKind::RowBlocks { bits: WeightBits::Four, group }, _) => Some(format!(
             "has groups of {}, the accelerator needs {GROUP_INPUTS} (edgewen quantize --group {GROUP_INPUTS})",
             group.get()
         )),
-        TensorKind::RowBlocks { bits: WeightBits::Eight | WeightBits::EightSegments, .. } => {
-            Some("has 8 bits a weight, the accelerator multiplies 4".to_owned())
+        (TensorKind::SEGMENTS, Layout::AwqMacro) => {
+            Some("has 8 bits a weight, AWQ_MACRO knows only 4".to_owned())
         }
-        kind => Some(format!("is stored as {}, the accelerator multiplies 4-bit row blocks", kind.name())),
+        (TensorKind::SEGMENTS, _) => None,
+        (TensorKind::RowBlocks { .. }, _) => Some(
+            "has 8 bits a weight with the planes apart, the accelerator multiplies 4 bits, and 8 as segments"
+                .to_owned(),
+        ),
+        (kind, _) => Some(format!("is stored as {}, the accelerator multiplies 4 or 8 bits", kind.name())),
     }
 }

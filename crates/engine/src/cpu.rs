@@ -3,6 +3,7 @@
 //! Matrices are used where they lie in the mapped file; only norms, biases and the rotation table are copied. The
 //! bits of every result are the same for every instruction set, thread count and batch.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use edgewen_kernels::attention::attention;
@@ -27,6 +28,8 @@ pub struct CpuBackend {
     kv_type: KvType,
     norms: Vec<Vec<f32>>,
     biases: Vec<Vec<f32>>,
+    /// Column orders of the four matrices of each layer.
+    orders: Vec<[Option<Vec<u32>>; 4]>,
     rope: RopeTable,
     activations: Activations,
     slots: Vec<Vec<KvLayer>>,
@@ -39,24 +42,28 @@ enum Matrix<'a> {
 }
 
 impl CpuBackend {
-    /// A backend for `file`. Reads norms and biases, no matrix.
+    /// A backend for `file`. Reads norms, biases and column orders, no matrix.
     ///
     /// # Errors
-    /// A norm or bias that cannot be read.
+    /// A norm or bias that cannot be read, or a column order that is none.
     pub fn new(file: Arc<PackedFile>, compute: Compute, kv_type: KvType) -> Result<Self> {
         let config = file.config().clone();
         let mut norms = Vec::new();
         let mut biases = Vec::new();
+        let mut orders = Vec::new();
         for layer in 0..config.layers {
             norms.push(file.vector(&format!("layers.{layer}.input_norm"))?);
             norms.push(file.vector(&format!("layers.{layer}.post_norm"))?);
             biases.push(file.vector(&format!("layers.{layer}.qkv_bias"))?);
+            let order = |matrix: &str| file.order(&format!("layers.{layer}.{matrix}"));
+            orders.push([order("qkv")?, order("o")?, order("gate_up")?, order("down")?]);
         }
         norms.push(file.vector("final_norm")?);
         let (inverse_frequencies, scale) = config.rope.inv_freq(config.head_dim);
         let rope = RopeTable::new(config.head_dim, &inverse_frequencies, scale, 0);
         let activations = Activations::new();
-        Ok(Self { file, config, compute, kv_type, norms, biases, rope, activations, slots: Vec::new() })
+        let slots = Vec::new();
+        Ok(Self { file, config, compute, kv_type, norms, biases, orders, rope, activations, slots })
     }
 
     /// Appends the keys and values of `qkv` [tokens, (heads + 2 kv_heads) * head_dim] to a layer's cache of the segment's
@@ -87,6 +94,20 @@ impl CpuBackend {
     /// The keys and values of a layer in a slot, if there were any yet.
     pub fn cache(&self, layer: usize, slot: usize) -> Option<&KvLayer> {
         self.slots.get(slot)?.get(layer)
+    }
+
+    /// `x` [tokens, inputs] with its columns in the order of a matrix's: as it is, unless the file says otherwise.
+    pub fn in_order<'a>(&self, which: Linear, x: &'a [f32]) -> Cow<'a, [f32]> {
+        let order = match which {
+            Linear::Qkv(layer) => &self.orders[layer][0],
+            Linear::O(layer) => &self.orders[layer][1],
+            Linear::GateUp(layer) => &self.orders[layer][2],
+            Linear::Down(layer) => &self.orders[layer][3],
+            Linear::Head => &None,
+        };
+        let Some(order) = order else { return Cow::Borrowed(x) };
+        let token = |x: &'a [f32]| order.iter().map(move |&input| x[input as usize]);
+        Cow::Owned(x.chunks_exact(order.len()).flat_map(token).collect())
     }
 
     /// How keys and values are stored.
@@ -161,6 +182,7 @@ impl Backend for CpuBackend {
             Linear::Head if self.config.tie_word_embeddings => ("embed".to_string(), None),
             Linear::Head => ("head".to_string(), None),
         };
+        let x = &self.in_order(which, x);
         match matrix(&self.file, &name)? {
             Matrix::Quantized(blocks) => {
                 let shape = blocks.shape();

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use edgewen_layout::{GroupSize, QuantizedMatrix, RowBlockShape, WeightBits};
 use edgewen_model::packed::{
-    Header, PackedFile, PackedWriter, QuantizationInfo, TensorKind, TensorPlan, expected_tensors,
+    Header, PackedFile, PackedWriter, QuantizationInfo, TensorKind, TensorPlan, expected_tensors, order_name,
 };
 use edgewen_model::{Checkpoint, Dtype};
 use half::{bf16, f16};
@@ -20,6 +20,32 @@ pub enum Head {
     Bits(WeightBits),
     /// The checkpoint's own 16-bit type, or f16 if it has none.
     Sixteen,
+}
+
+/// What of the layers differs from the plainest file: the matrices whose names end so, such as `down` or `1.qkv`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Mix<'a> {
+    /// Stored with eight bits, as segments.
+    pub eight: &'a [&'a str],
+    /// Stored with their columns in another order.
+    pub ordered: &'a [&'a str],
+}
+
+impl Mix<'_> {
+    fn is_eight(&self, name: &str) -> bool {
+        self.eight.iter().any(|end| name.ends_with(end))
+    }
+
+    fn is_ordered(&self, name: &str) -> bool {
+        self.ordered.iter().any(|end| name.ends_with(end))
+    }
+}
+
+/// Some order of so many columns that leaves hardly one in its group.
+pub fn column_order(inputs: usize) -> Vec<u32> {
+    let step = [37, 41, 43].into_iter().find(|step| !inputs.is_multiple_of(*step));
+    let step = step.expect("no matrix of a test has a multiple of all three");
+    (0..inputs).map(|column| ((column * step + 5) % inputs) as u32).collect()
 }
 
 /// Quantizes `weights` [rows, inputs] to the least and greatest value of every group.
@@ -61,6 +87,20 @@ pub fn quantize(shape: RowBlockShape, weights: &[f32]) -> QuantizedMatrix {
 /// # Panics
 /// If the checkpoint is no model, or the file cannot be written.
 pub fn pack(checkpoint: &Checkpoint, group: GroupSize, head: Head, path: &Path) -> PackedFile {
+    pack_mixed(checkpoint, group, head, Mix::default(), path)
+}
+
+/// [`pack`] with some matrices of layers stored in another way.
+///
+/// # Panics
+/// As [`pack`].
+pub fn pack_mixed(
+    checkpoint: &Checkpoint,
+    group: GroupSize,
+    head: Head,
+    mix: Mix<'_>,
+    path: &Path,
+) -> PackedFile {
     let sixteen = match checkpoint.tensor("model.embed_tokens.weight").expect("an embedding").dtype {
         Dtype::Bf16 => TensorKind::Bf16,
         Dtype::F16 | Dtype::F32 => TensorKind::F16,
@@ -69,12 +109,21 @@ pub fn pack(checkpoint: &Checkpoint, group: GroupSize, head: Head, path: &Path) 
         _ if shape.len() == 1 => TensorKind::F32,
         ("embed" | "head", Head::Sixteen) => sixteen,
         ("embed" | "head", Head::Bits(bits)) => TensorKind::RowBlocks { bits, group },
+        _ if mix.is_eight(name) => TensorKind::SEGMENTS,
         _ => TensorKind::RowBlocks { bits: WeightBits::Four, group },
     };
-    let plan: Vec<TensorPlan> = expected_tensors(checkpoint.config())
-        .into_iter()
-        .map(|(name, shape)| TensorPlan { kind: kind(&name, &shape), name, shape })
-        .collect();
+    let tensors = expected_tensors(checkpoint.config());
+    let orders = tensors.iter().filter(|(name, _)| mix.is_ordered(name)).map(|(name, shape)| TensorPlan {
+        name: order_name(name),
+        kind: TensorKind::U32,
+        shape: vec![shape[1]],
+    });
+    let mut plan: Vec<TensorPlan> = orders.collect();
+    plan.extend(tensors.into_iter().map(|(name, shape)| TensorPlan {
+        kind: kind(&name, &shape),
+        name,
+        shape,
+    }));
     let header = Header {
         config: checkpoint.config().clone(),
         generation: checkpoint.generation().clone(),
@@ -83,7 +132,20 @@ pub fn pack(checkpoint: &Checkpoint, group: GroupSize, head: Head, path: &Path) 
     };
     let mut writer = PackedWriter::create(path, header, plan.clone(), true).expect("the plan is right");
     for tensor in &plan {
-        let values = values(checkpoint, &tensor.name, &tensor.shape);
+        if tensor.kind == TensorKind::U32 {
+            let order = column_order(tensor.shape[0]);
+            let bytes: Vec<u8> = order.iter().flat_map(|input| input.to_le_bytes()).collect();
+            writer.write(&tensor.name, &bytes).expect("the order can be written");
+            continue;
+        }
+        let mut values = values(checkpoint, &tensor.name, &tensor.shape);
+        if mix.is_ordered(&tensor.name) {
+            let order = column_order(tensor.shape[1]);
+            for row in values.chunks_exact_mut(tensor.shape[1]) {
+                let reordered: Vec<f32> = order.iter().map(|&input| row[input as usize]).collect();
+                row.copy_from_slice(&reordered);
+            }
+        }
         writer.write(&tensor.name, &encode(tensor, &values)).expect("the tensor can be written");
     }
     writer.finish().expect("the file can be finished");

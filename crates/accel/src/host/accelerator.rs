@@ -192,7 +192,8 @@ impl<D: Device> Backend for Accelerator<D> {
         if tokens == 0 {
             return Ok(());
         }
-        self.quantize(x, tokens);
+        let x = self.cpu.in_order(which, x);
+        self.quantize(&x, tokens);
         Ok(self.multiply(index, out)?)
     }
 
