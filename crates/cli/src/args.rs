@@ -18,8 +18,8 @@ use clap::{ArgAction, Args, Command, CommandFactory, Parser, Subcommand, ValueEn
 
 use accel::ACCEL_EXAMPLES;
 pub use accel::{AccelArgs, AccelMode, AccelReportArgs, AccelVerb, AttentionArg, DataRateArg, Switch};
-use eval::EVAL_EXAMPLES;
-pub use eval::{EvalArgs, EvalVerb};
+use eval::{EVAL_EXAMPLES, PERPLEXITY_EXAMPLES};
+pub use eval::{EvalArgs, EvalVerb, KlArgs, PerplexityArgs, ProtocolArgs, WindowsArg};
 use exchange::{EXPORT_EXAMPLES, IMPORT_EXAMPLES};
 pub use exchange::{ExportArgs, ImportArgs, LayoutArg};
 pub use tasks::{ProtocolArg, RunArgs, TaskArg, TasksArgs, WnliArgs};
@@ -483,40 +483,6 @@ pub struct LogitsArgs {
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = positive)]
     pub chunk: usize,
     /// Print what was written as JSON.
-    #[arg(long)]
-    pub json: bool,
-    #[command(flatten)]
-    pub context: ContextArgs,
-    #[command(flatten)]
-    pub compute: ComputeArgs,
-}
-
-const PERPLEXITY_EXAMPLES: &str = "\
-Examples:
-  edgewen perplexity --model qwen.ewn --file wiki.test.raw
-  edgewen perplexity --file stories.txt --separator '<|endoftext|>' --json
-
-With a separator and no --stride, a document longer than the context is cut
-there; otherwise it goes on in further windows. Perplexities are comparable
-only under the same protocol and tokenizer; the protocol is printed too.";
-
-/// `edgewen perplexity`
-#[derive(Debug, Args)]
-pub struct PerplexityArgs {
-    #[command(flatten)]
-    pub model: ModelArgs,
-    /// UTF-8 text to measure on.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub file: PathBuf,
-    /// Cut the text into documents here; each begins with an empty context
-    /// and without the white space around it.
-    #[arg(long, value_name = "TEXT")]
-    pub separator: Option<String>,
-    /// Tokens between the starts of two windows [default: the
-    /// context less one].
-    #[arg(long, value_name = "N", value_parser = positive)]
-    pub stride: Option<usize>,
-    /// Print JSON.
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]

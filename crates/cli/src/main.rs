@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         Verb::Inspect(arguments) => verbs::inspect::run(&arguments),
         Verb::Tokenize(arguments) => verbs::tokenize::run(&arguments),
         Verb::Logits(arguments) => verbs::logits::run(&arguments),
-        Verb::Perplexity(arguments) => verbs::perplexity::run(&arguments),
+        Verb::Perplexity(arguments) => verbs::eval::perplexity::run(&arguments),
         Verb::Eval(arguments) => verbs::eval::run(&arguments),
         Verb::Bench(arguments) => verbs::bench::run(&arguments),
         Verb::Export(arguments) => verbs::export::run(&arguments),

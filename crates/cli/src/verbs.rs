@@ -10,6 +10,5 @@ pub mod generate;
 pub mod import;
 pub mod inspect;
 pub mod logits;
-pub mod perplexity;
 pub mod quantize;
 pub mod tokenize;

@@ -93,12 +93,30 @@ pub enum Error {
         /// Position in the window, from 0.
         position: usize,
     },
+    /// A text with nothing to predict.
+    #[error("the longest document has {longest} tokens, at least {needed} are needed")]
+    TextTooShort {
+        /// Tokens of the longest document.
+        longest: usize,
+        /// Tokens that one must have.
+        needed: usize,
+    },
     /// The work was cancelled.
     #[error("cancelled")]
     Cancelled,
 }
 
 impl Error {
+    /// Logits of a window's position that are not finite.
+    pub(crate) fn not_finite(model: &str, window: usize, position: usize) -> Self {
+        Self::NonFinite { model: model.to_string(), window, position }
+    }
+
+    /// Whether the work was cancelled, here or in the engine.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Cancelled | Self::Engine(edgewen_engine::Error::Cancelled))
+    }
+
     /// An error of reading or writing `path`.
     pub fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io { action, path: path.to_owned(), source }

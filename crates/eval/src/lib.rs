@@ -10,13 +10,17 @@ mod error;
 pub mod generation;
 pub mod identity;
 pub mod likelihood;
+pub mod perplexity;
 pub mod report;
+mod rows;
 pub mod run;
 pub mod score;
 pub mod stats;
 pub mod tasks;
+pub mod windows;
 pub mod wnli;
 
 pub use error::{Error, Result};
 pub use identity::Identity;
+pub use rows::Watch;
 pub use run::{Header, Run};

@@ -27,6 +27,8 @@ pub(crate) struct Inner {
     largest_id: u32,
     /// A token to put first, if tokenizer_config.json asks for it and the post-processor does not do it.
     extra_bos: Option<u32>,
+    /// `bos_token` of tokenizer_config.json, else its `eos_token`.
+    text_prefix: Option<u32>,
 }
 
 impl Tokenizer {
@@ -55,7 +57,15 @@ impl Tokenizer {
             let probe = tokenizer.encode_fast("a", true).map_err(|e| wrong(e.to_string()))?;
             extra_bos = (probe.get_ids().first() != Some(&id)).then_some(id);
         }
-        Ok(Tokenizer { inner: Arc::new(Inner { tokenizer, largest_id, extra_bos }) })
+        let named = |key| special_token(&config, key).and_then(|piece| tokenizer.token_to_id(piece));
+        let text_prefix = named("bos_token").or_else(|| named("eos_token"));
+        Ok(Tokenizer { inner: Arc::new(Inner { tokenizer, largest_id, extra_bos, text_prefix }) })
+    }
+
+    /// The token that stands before a text of which the first token is to be predicted: BOS, or the end token where
+    /// tokenizer_config.json names no BOS.
+    pub fn text_prefix(&self) -> Option<u32> {
+        self.inner.text_prefix
     }
 
     /// Token ids of a text. `add_special` adds what the post-processor adds (a BOS token, for example), and a BOS token

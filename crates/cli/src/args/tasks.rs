@@ -32,7 +32,7 @@ Files hold one JSON object a line:
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Run")]
 pub struct RunArgs {
-    /// Measure only this many of the file's first items.
+    /// Measure only this many of the file's first items; of a text, windows.
     #[arg(long, value_name = "N", value_parser = positive)]
     pub limit: Option<usize>,
     /// Write one line of JSON for every item; a run that was stopped goes on
