@@ -5,6 +5,7 @@
 //! `EDGEWEN_TOP_K`) and is added in one place, [`command`]; a flag on the command line wins over its variable.
 
 mod accel;
+mod compare;
 mod eval;
 mod exchange;
 mod tasks;
@@ -18,6 +19,7 @@ use clap::{ArgAction, Args, Command, CommandFactory, Parser, Subcommand, ValueEn
 
 use accel::ACCEL_EXAMPLES;
 pub use accel::{AccelArgs, AccelMode, AccelReportArgs, AccelVerb, AttentionArg, DataRateArg, Switch};
+pub use compare::{CompareArgs, ScoreArgs};
 use eval::{EVAL_EXAMPLES, PERPLEXITY_EXAMPLES};
 pub use eval::{EvalArgs, EvalVerb, KlArgs, PerplexityArgs, ProtocolArgs, WindowsArg};
 use exchange::{EXPORT_EXAMPLES, IMPORT_EXAMPLES};
@@ -249,7 +251,8 @@ pub struct QuantizeArgs {
     /// Tokens of the calibration text to use.
     #[arg(long, value_name = "N", default_value_t = 8192, value_parser = positive)]
     pub calibration_tokens: usize,
-    /// Write what was done to each tensor, and its error, as JSON.
+    /// Write what was done to each tensor, and its error: as a page with
+    /// plots where FILE ends in .html, else as JSON.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub report: Option<PathBuf>,
     /// Replace an existing file.

@@ -13,6 +13,7 @@ mod machine;
 mod model;
 mod output;
 mod progress;
+mod report_html;
 mod sampling;
 mod verbs;
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 
+use super::compare::{COMPARE_EXAMPLES, CompareArgs, SCORE_EXAMPLES, ScoreArgs};
 use super::tasks::{RunArgs, TASKS_EXAMPLES, TasksArgs, WNLI_EXAMPLES, WnliArgs};
 use super::values::positive;
 use super::{ComputeArgs, ContextArgs, KvArg, ModelArgs};
@@ -40,6 +41,12 @@ pub enum EvalVerb {
     /// Measure the share of right answers on a file of items.
     #[command(after_help = TASKS_EXAMPLES)]
     Tasks(TasksArgs),
+    /// Compare models with each other and with a reference.
+    #[command(after_help = COMPARE_EXAMPLES)]
+    Compare(CompareArgs),
+    /// Tell what the AICAS 2025 contest would have given.
+    #[command(after_help = SCORE_EXAMPLES)]
+    Score(ScoreArgs),
 }
 
 /// How a text is cut, and which tokens are predicted.

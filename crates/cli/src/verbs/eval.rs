@@ -1,8 +1,10 @@
 //! `edgewen eval`: measurements of a model, one file each.
 
+mod compare;
 pub mod kl;
 pub mod perplexity;
 mod protocol;
+mod score;
 mod tasks;
 mod wnli;
 
@@ -25,6 +27,8 @@ pub fn run(arguments: &EvalArgs) -> anyhow::Result<()> {
         EvalVerb::Kl(arguments) => kl::run(arguments),
         EvalVerb::Wnli(arguments) => wnli::run(arguments),
         EvalVerb::Tasks(arguments) => tasks::run(arguments),
+        EvalVerb::Compare(arguments) => compare::run(arguments),
+        EvalVerb::Score(arguments) => score::run(arguments),
     }
 }
 

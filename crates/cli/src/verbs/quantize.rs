@@ -15,7 +15,7 @@ use crate::args::{EffortArg, GroupArg, HeadArg, MethodArg, QuantizeArgs};
 use crate::interrupt::{self, Interrupted, Second};
 use crate::output::{self, grouped};
 use crate::progress::{Progress, Shown};
-use crate::{files, machine, model};
+use crate::{files, machine, model, report_html};
 
 /// What `--json` prints: the report without its tensors.
 #[derive(Serialize)]
@@ -51,7 +51,10 @@ pub fn run(arguments: &QuantizeArgs) -> anyhow::Result<()> {
     };
     drop(watch);
     if let (Some(mut file), Some(path)) = (report_file, &arguments.report) {
-        let mut text = serde_json::to_string_pretty(&report)?;
+        let mut text = match path.extension() {
+            Some(extension) if extension == "html" => report_html::page(&report)?,
+            _ => serde_json::to_string_pretty(&report)?,
+        };
         text.push('\n');
         file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
         files::finish(file, path)?;

@@ -1,0 +1,251 @@
+//! The report of a quantization as a page, and the plots that comparisons share with it.
+
+use std::collections::BTreeSet;
+
+use edgewen_eval::report::{Axis, Cell, Page, Panel, Point, Series, Shade, Table, figure, grid, panels};
+use edgewen_quant::{Report, TensorReport};
+
+use crate::output::{self, grouped};
+
+/// Matrices of a layer in the order of the forward pass, by the names that checkpoints give them.
+const KINDS: [&str; 7] = ["q", "k", "v", "o", "gate", "up", "down"];
+/// Those with scales of their own: matrices with the same input share them.
+const SCALED: [(&str, &str); 4] = [("q", "q, k, v"), ("o", "o"), ("gate", "gate, up"), ("down", "down")];
+
+/// What a page says of the errors in a quantizer's report.
+const ERROR: &str =
+    "Share of a matrix' output energy that is lost to rounding, measured on the calibration text";
+
+/// The page of one quantization.
+pub fn page(report: &Report) -> anyhow::Result<String> {
+    let totals = &report.totals;
+    let name = report.source.rsplit('/').next().unwrap_or(&report.source);
+    let mut page = Page::new(
+        &format!("{name} at {:.2} bits a weight", totals.bits_per_weight),
+        &format!(
+            "Quantized by edgewen {} with method {}, groups of {}, a head of {} bits{}.",
+            report.edgewen_version,
+            report.method,
+            report.group,
+            report.head_bits,
+            report.calibration.as_ref().map_or(String::new(), |calibration| format!(
+                ", calibrated on {} tokens of {}",
+                grouped(calibration.tokens as u64),
+                calibration.name
+            ))
+        ),
+    );
+    let gain = if totals.error_rtn == 0.0 {
+        String::new()
+    } else {
+        format!("{:.0} % of that", 100.0 * totals.error / totals.error_rtn)
+    };
+    page.facts(&[
+        ("file", output::bytes(report.file_bytes), format!("{} bytes", grouped(report.file_bytes))),
+        ("lost output energy", figure(totals.error), "mean of the 4-bit matrices, by weights".to_string()),
+        (
+            "of plain rounding",
+            figure(totals.error_rtn),
+            if gain.is_empty() { gain } else { format!("here {gain}") },
+        ),
+        ("time", output::seconds(report.seconds), format!("{} threads", report.threads)),
+        ("peak memory", report.peak_memory_bytes.map_or("unknown".to_string(), output::bytes), String::new()),
+    ]);
+    if 0 < layers(report) {
+        matrices(&mut page, report);
+        scales(&mut page, &[("this model".to_string(), report)]);
+        clipping(&mut page, &[("this model".to_string(), report)]);
+    }
+    page.heading("All matrices").table(&table(report));
+    page.fold("The report as JSON").verbatim(&serde_json::to_string_pretty(report)?).unfold();
+    Ok(page.finish())
+}
+
+/// Error of every matrix beside that of plain rounding.
+fn matrices(page: &mut Page, report: &Report) {
+    let of = |kind: &str, value: fn(&TensorReport) -> f64| -> Vec<Point> {
+        let all = report.tensors.iter().filter_map(|tensor| Some((place(tensor)?, tensor)));
+        all.filter(|((_, of), _)| *of == kind)
+            .map(|((layer, _), tensor)| point(layer, value(tensor), tensor))
+            .collect()
+    };
+    let all: Vec<Panel> = KINDS
+        .into_iter()
+        .map(|kind| Panel {
+            title: kind.to_string(),
+            series: vec![
+                Series { name: "written".into(), points: of(kind, |tensor| tensor.error), faint: false },
+                Series {
+                    name: "plain rounding".into(),
+                    points: of(kind, |tensor| tensor.error_rtn),
+                    faint: true,
+                },
+            ],
+        })
+        .collect();
+    page.heading("Error of every matrix").figure(
+        &panels(
+            "relative error of each matrix by layer",
+            &Axis::linear("layer"),
+            &Axis::log("relative error of the output"),
+            &all,
+        ),
+        &format!("{ERROR}. The dashed line is plain rounding with the same bits and groups."),
+    );
+    let layers = layers(report);
+    let ratio = |kind: &str, layer: usize| {
+        let found = report.tensors.iter().find(|tensor| place(tensor) == Some((layer, kind)))?;
+        (0.0 < found.error_rtn).then(|| found.error / found.error_rtn)
+    };
+    let values: Vec<Vec<Option<f64>>> =
+        KINDS.iter().map(|kind| (0..layers).map(|layer| ratio(kind, layer)).collect()).collect();
+    let columns: Vec<String> = (0..layers).map(|layer| layer.to_string()).collect();
+    page.figure(
+        &grid(
+            "error of each matrix over that of plain rounding",
+            &KINDS.map(str::to_string),
+            &columns,
+            &values,
+            Shade::AroundOne,
+            "error, as a share of plain rounding's",
+        ),
+        "The darker, the more was gained over plain rounding: 0.25 means that a quarter of its error is left.",
+    );
+}
+
+/// The exponents of the scales, a line for each of the models.
+pub fn scales(page: &mut Page, reports: &[(String, &Report)]) {
+    let scaled: Vec<_> = reports.iter().filter(|(_, report)| report.calibration.is_some()).collect();
+    if scaled.is_empty() {
+        return;
+    }
+    let all: Vec<Panel> = SCALED
+        .into_iter()
+        .map(|(kind, title)| Panel {
+            title: title.to_string(),
+            series: lines_of(reports, kind, |tensor| {
+                let mut point = point(0, tensor.alpha, tensor);
+                point.hollow = !tensor.duo;
+                point
+            }),
+        })
+        .collect();
+    page.heading("Scales").figure(
+        &panels("exponent of the scales by layer", &Axis::linear("layer"), &Axis::from_zero("alpha"), &all),
+        "The exponent alpha of the input channels' scales that lost least; 0 is no scaling. Full marks: the scales \
+         also depend on the weights; outlines: on the activations alone.",
+    );
+}
+
+/// How many groups were clipped, a line for each of the models.
+pub fn clipping(page: &mut Page, reports: &[(String, &Report)]) {
+    let any = reports.iter().any(|(_, report)| report.tensors.iter().any(|tensor| 0.0 < tensor.clipped));
+    if !any {
+        return;
+    }
+    let all: Vec<Panel> = KINDS
+        .into_iter()
+        .map(|kind| Panel {
+            title: kind.to_string(),
+            series: lines_of(reports, kind, |tensor| point(0, tensor.clipped, tensor)),
+        })
+        .collect();
+    page.heading("Clipping").figure(
+        &panels(
+            "share of clipped groups by layer",
+            &Axis::linear("layer"),
+            &Axis::from_zero("share of the groups"),
+            &all,
+        ),
+        "Share of the groups whose range was made smaller than that of their weights.",
+    );
+}
+
+/// A line a model: one value of the matrices of a kind.
+fn lines_of(
+    reports: &[(String, &Report)],
+    kind: &str,
+    value: impl Fn(&TensorReport) -> Point,
+) -> Vec<Series> {
+    let of = |report: &Report| {
+        let all = report.tensors.iter().filter_map(|tensor| Some((place(tensor)?, tensor)));
+        all.filter(|((_, of), _)| *of == kind)
+            .map(|((layer, _), tensor)| Point { x: layer as f64, ..value(tensor) })
+            .collect()
+    };
+    reports
+        .iter()
+        .map(|(name, report)| Series { name: name.clone(), points: of(report), faint: false })
+        .collect()
+}
+
+fn point(layer: usize, y: f64, tensor: &TensorReport) -> Point {
+    Point {
+        x: layer as f64,
+        y,
+        note: format!("layer {}", place(tensor).map_or(0, |(layer, _)| layer)),
+        ..Point::default()
+    }
+}
+
+fn table(report: &Report) -> Table {
+    let mut table = Table::new(&[
+        "matrix",
+        "#bits",
+        "#weights",
+        "#bytes",
+        "#error",
+        "#plain rounding",
+        "#share",
+        "#alpha",
+        "scales by",
+        "#clipped",
+    ]);
+    for tensor in &report.tensors {
+        let share = if tensor.error_rtn == 0.0 { f64::NAN } else { tensor.error / tensor.error_rtn };
+        let cells: [Cell; 10] = [
+            short(&tensor.name).into(),
+            tensor.bits.to_string().into(),
+            grouped(tensor.elements).into(),
+            grouped(tensor.bytes).into(),
+            figure(tensor.error).into(),
+            figure(tensor.error_rtn).into(),
+            figure(share).into(),
+            format!("{:.2}", tensor.alpha).into(),
+            if tensor.alpha == 0.0 {
+                "–"
+            } else if tensor.duo {
+                "both"
+            } else {
+                "activations"
+            }
+            .into(),
+            format!("{:.1} %", 100.0 * tensor.clipped).into(),
+        ];
+        table.rows.push(cells.into());
+    }
+    table
+}
+
+/// `model.layers.3.self_attn.q_proj.weight` as `3 q_proj`.
+fn short(name: &str) -> String {
+    let name = name.strip_suffix(".weight").unwrap_or(name);
+    let name = name.strip_prefix("model.").unwrap_or(name);
+    match name.strip_prefix("layers.").and_then(|rest| rest.split_once('.')) {
+        Some((layer, rest)) => format!("{layer} {}", rest.rsplit('.').next().unwrap_or(rest)),
+        None => name.to_string(),
+    }
+}
+
+/// Layer and kind of a layer's matrix.
+fn place(tensor: &TensorReport) -> Option<(usize, &str)> {
+    let mut parts = tensor.name.strip_suffix(".weight")?.rsplit('.');
+    let kind = parts.next()?.strip_suffix("_proj")?;
+    let layer = parts.find_map(|part| part.parse().ok())?;
+    KINDS.contains(&kind).then_some((layer, kind))
+}
+
+fn layers(report: &Report) -> usize {
+    let all: BTreeSet<usize> = report.tensors.iter().filter_map(|tensor| Some(place(tensor)?.0)).collect();
+    all.last().map_or(0, |last| last + 1)
+}
