@@ -215,8 +215,9 @@ pub struct StopArgs {
 }
 
 const QUANTIZE_EXAMPLES: &str = "\
-Example:
+Examples:
   edgewen quantize ./Qwen2.5-0.5B-Instruct -o qwen.ewn
+  edgewen quantize ./Qwen2.5-0.5B-Instruct -o qwen.ewn --bits-budget 4.5
 
 The calibration text shows AWQ which inputs matter: a few pages of what the
 model will be used for. Ctrl-C leaves no file behind.";
@@ -245,12 +246,21 @@ pub struct QuantizeArgs {
     /// Bits of the embedding and the output head: 4, 8 or 16.
     #[arg(long, value_name = "BITS", default_value = "8")]
     pub head: HeadArg,
+    /// Let the matrices that matter most take 8 bits, as long as all matrices
+    /// together take at most B bits a weight, scales included: measured on
+    /// text that is held out; takes about twice the time.
+    #[arg(long, value_name = "B")]
+    pub bits_budget: Option<f64>,
     /// Calibration text (UTF-8) [default: a built-in text].
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub calibration: Option<PathBuf>,
     /// Tokens of the calibration text to use.
     #[arg(long, value_name = "N", default_value_t = 8192, value_parser = positive)]
     pub calibration_tokens: usize,
+    /// Tokens of the calibration text to hold out for measuring where bits
+    /// are chosen; at most an eighth of the text.
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = positive)]
+    pub held_out_tokens: usize,
     /// Write what was done to each tensor, and its error: as a page with
     /// plots where FILE ends in .html, else as JSON.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]

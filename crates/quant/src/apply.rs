@@ -183,7 +183,7 @@ impl<'a> Task<'a> {
     fn fit(&self, low: f32, high: f32) -> Option<Fit> {
         match self.plan.bits {
             WeightBits::Four => Fit::four(low, high),
-            _ => Fit::eight(low, high),
+            WeightBits::Eight | WeightBits::EightSegments => Fit::eight(low, high),
         }
     }
 

@@ -62,7 +62,9 @@ pub enum Error {
         tensor: String,
     },
     /// A checkpoint that is to be quantized, but is already.
-    #[error("{dir} is quantized already ({format}): it can be imported as it is, or quantize the float checkpoint")]
+    #[error(
+        "{dir} is quantized already ({format}): it can be imported as it is, or quantize the float checkpoint"
+    )]
     AlreadyQuantized {
         /// The directory.
         dir: std::path::PathBuf,
@@ -70,10 +72,32 @@ pub enum Error {
         format: &'static str,
     },
     /// A checkpoint that is to be imported, but holds floats.
-    #[error("{dir} is not quantized: neither config.json nor quant_config.json says how; quantize it instead")]
+    #[error(
+        "{dir} is not quantized: neither config.json nor quant_config.json says how; quantize it instead"
+    )]
     NothingToRepack {
         /// The directory.
         dir: std::path::PathBuf,
+    },
+    /// A budget that no choice of bits can keep to, or no number.
+    #[error(
+        "a budget of {bits} bits a weight cannot be kept to: with 4 bits everywhere the matrices and their scales take {least:.2}, with 8 bits {most:.2}"
+    )]
+    Budget {
+        /// What was asked for.
+        bits: f64,
+        /// The smallest budget.
+        least: f64,
+        /// What is never exceeded.
+        most: f64,
+    },
+    /// Mixed precision in groups for which there are no 8-bit layers.
+    #[error(
+        "a budget of bits needs groups of 64 inputs, not {found}: 8-bit matrices of layers have no others"
+    )]
+    BudgetGroup {
+        /// The group that was asked for.
+        found: usize,
     },
     /// The threads could not be started.
     #[error("cannot start {threads} threads: {detail}; ask for fewer")]

@@ -10,14 +10,17 @@
 
 mod apply;
 mod attention;
+mod budget;
 mod calibrate;
 mod error;
 mod fold;
 mod gram;
 mod head;
+mod held_out;
 mod matrix;
 mod options;
 mod output;
+mod overlay;
 mod quantizer;
 mod repack;
 mod report;
@@ -25,6 +28,7 @@ mod round;
 mod rtn;
 mod search;
 
+pub use budget::{BudgetReport, Sensitivity};
 pub use error::{Error, Result};
 pub use options::{Calibration, Effort, HeadBits, Method, Progress, QuantizeOptions, Silent, Step};
 pub use repack::{RepackOptions, RepackReport, RoundedScales, repack};
@@ -56,7 +60,10 @@ pub fn quantize(
     options: &QuantizeOptions,
     progress: &mut dyn Progress,
 ) -> Result<Report> {
-    quantize_once(checkpoint, output, None, options, progress)
+    match options.bits_budget {
+        Some(bits) => budget::quantize(checkpoint, output, bits, options, progress),
+        None => quantize_once(checkpoint, output, None, options, progress),
+    }
 }
 
 /// [`quantize`] with the bits that the options name. With `twin`, the same model is written there with the same factors
@@ -131,6 +138,7 @@ pub(crate) fn quantize_once(
         threads,
         peak_memory_bytes: report::peak_memory_bytes(),
         totals: Totals::of(&tensors),
+        budget: None,
         tensors,
     })
 }

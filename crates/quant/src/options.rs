@@ -201,7 +201,7 @@ impl QuantizeOptions {
 
     /// The bits of a matrix of a layer, by its name in the packed file.
     pub(crate) fn layer_bits(&self, packed: &str) -> WeightBits {
-        if self.eight.contains(packed) { WeightBits::Eight } else { WeightBits::Four }
+        if self.eight.contains(packed) { WeightBits::EightSegments } else { WeightBits::Four }
     }
 
     /// Those of the embedding or the head; `None` if it is not quantized.

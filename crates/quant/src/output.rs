@@ -113,7 +113,7 @@ impl<'a> Output<'a> {
             self.tensors.push(TensorReport {
                 name: part.name.clone(),
                 packed_as: fused.packed.clone(),
-                bits: if matrix.shape.bits == WeightBits::Four { 4 } else { 8 },
+                bits: matrix.shape.bits.count(),
                 elements,
                 bytes: (matrix.shape.total_bytes() as f64 * share).round() as u64,
                 measure: metric.measure(),

@@ -1,5 +1,6 @@
 //! What was done to each tensor and what it cost, for `--report` and for tests.
 
+use crate::BudgetReport;
 use serde::{Deserialize, Serialize};
 
 /// The result of a quantization.
@@ -27,6 +28,9 @@ pub struct Report {
     pub peak_memory_bytes: Option<u64>,
     /// Sums and means.
     pub totals: Totals,
+    /// How the bits of the matrices were chosen, where there was a budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<BudgetReport>,
     /// One entry a matrix of the checkpoint, in the order of the forward pass.
     pub tensors: Vec<TensorReport>,
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 use edgewen_layout::GroupSize;
 use edgewen_model::Checkpoint;
-use edgewen_quant::{Calibration, Effort, HeadBits, Method, QuantizeOptions, Report};
+use edgewen_quant::{BudgetReport, Calibration, Effort, HeadBits, Method, QuantizeOptions, Report};
 use serde::Serialize;
 
 use crate::args::{EffortArg, GroupArg, HeadArg, MethodArg, QuantizeArgs};
@@ -31,6 +31,7 @@ struct Summary<'a> {
     relative_error: f64,
     relative_error_rtn: f64,
     calibration: Option<&'a edgewen_quant::CalibrationReport>,
+    budget: Option<&'a edgewen_quant::BudgetReport>,
     threads: usize,
     seconds: f64,
     peak_memory_bytes: Option<u64>,
@@ -94,6 +95,8 @@ fn options(arguments: &QuantizeArgs) -> anyhow::Result<QuantizeOptions> {
         calibration,
         calibration_tokens: arguments.calibration_tokens,
         threads: arguments.threads.unwrap_or_else(machine::cores),
+        bits_budget: arguments.bits_budget,
+        held_out_tokens: arguments.held_out_tokens,
         force: arguments.force,
         ..QuantizeOptions::default()
     })
@@ -130,6 +133,7 @@ fn summary<'a>(output: &'a Path, report: &'a Report, checkpoint_bytes: u64) -> S
         relative_error: report.totals.error,
         relative_error_rtn: report.totals.error_rtn,
         calibration: report.calibration.as_ref(),
+        budget: report.budget.as_ref(),
         threads: report.threads,
         seconds: report.seconds,
         peak_memory_bytes: report.peak_memory_bytes,
@@ -140,7 +144,7 @@ fn text(summary: &Summary<'_>) -> String {
     let calibration = summary.calibration.map_or(String::new(), |calibration| {
         format!(", calibrated on {} tokens of {}", grouped(calibration.tokens as u64), calibration.name)
     });
-    output::fields(&[
+    let mut fields = vec![
         ("wrote", summary.output.display().to_string()),
         (
             "size",
@@ -166,7 +170,35 @@ fn text(summary: &Summary<'_>) -> String {
                 summary.relative_error, summary.relative_error_rtn
             ),
         ),
+    ];
+    if let Some(budget) = summary.budget {
+        fields.extend(budget_fields(budget));
+    }
+    fields.extend([
         ("time", format!("{}, {} threads", output::seconds(summary.seconds), summary.threads)),
         ("peak memory", summary.peak_memory_bytes.map_or("unknown".to_string(), output::bytes)),
-    ])
+    ]);
+    output::fields(&fields)
+}
+
+/// How a budget was spent.
+fn budget_fields(budget: &BudgetReport) -> [(&'static str, String); 3] {
+    let mut chosen: Vec<_> = budget.matrices.iter().filter(|matrix| matrix.bits == 8).collect();
+    chosen.sort_by_key(|matrix| matrix.chosen);
+    let names: Vec<&str> = chosen.iter().map(|matrix| matrix.name.as_str()).collect();
+    let estimate = |kl: edgewen_eval::stats::Estimate| format!("{:.5} ± {:.5}", kl.value, kl.standard_error);
+    let divergence = format!(
+        "{} on {} held-out tokens; predicted {}; with 4 bits {}, with 8 bits {}",
+        estimate(budget.kl_measured),
+        grouped(budget.held_out_tokens as u64),
+        estimate(budget.kl_predicted),
+        estimate(budget.kl_four),
+        estimate(budget.kl_eight)
+    );
+    let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    [
+        ("budget", format!("{} bits a weight", budget.bits)),
+        ("8 bits", format!("{} of {} matrices: {names}", chosen.len(), budget.matrices.len())),
+        ("divergence", divergence),
+    ]
 }
