@@ -9,8 +9,10 @@
 mod error;
 pub mod generation;
 pub mod identity;
+pub mod kl;
 pub mod likelihood;
 pub mod perplexity;
+pub mod reference_logits;
 pub mod report;
 mod rows;
 pub mod run;

@@ -17,18 +17,21 @@ const SLOT: usize = 0;
 
 /// What a measurement tells while it runs, and how it is told to stop.
 pub struct Watch<'a> {
-    /// Set from outside to stop.
-    pub cancel: &'a AtomicBool,
-    /// Called with the tokens done and the tokens in all.
-    pub progress: &'a mut dyn FnMut(usize, usize),
+    cancel: &'a AtomicBool,
+    progress: Option<&'a mut dyn FnMut(usize, usize)>,
     done: usize,
     total: usize,
 }
 
 impl<'a> Watch<'a> {
-    /// Nothing done yet.
+    /// `cancel` is set from outside to stop; `progress` is called with the tokens done and the tokens in all.
     pub fn new(cancel: &'a AtomicBool, progress: &'a mut dyn FnMut(usize, usize)) -> Self {
-        Self { cancel, progress, done: 0, total: 0 }
+        Self { cancel, progress: Some(progress), done: 0, total: 0 }
+    }
+
+    /// The same without a word about progress.
+    pub(crate) fn silent(&self) -> Watch<'a> {
+        Watch { cancel: self.cancel, progress: None, done: 0, total: 0 }
     }
 
     /// Sets the total to the tokens that some windows read.
@@ -42,7 +45,9 @@ impl<'a> Watch<'a> {
             return Err(Error::Cancelled);
         }
         self.done += tokens;
-        (self.progress)(self.done, self.total);
+        if let Some(progress) = &mut self.progress {
+            progress(self.done, self.total);
+        }
         Ok(())
     }
 }

@@ -29,7 +29,13 @@ struct Report {
 /// Measures and prints.
 pub fn run(arguments: &PerplexityArgs) -> anyhow::Result<()> {
     let mut model = Model::load(&arguments.model, &arguments.protocol.to_context(), &arguments.compute)?;
-    let text = Text::read(&arguments.file, &arguments.protocol, arguments.run.limit, &model)?;
+    let text = Text::read(
+        &arguments.file,
+        &arguments.protocol,
+        arguments.run.limit,
+        &model,
+        model.config.max_position,
+    )?;
     let settings = Settings::of(&model);
     let name: Identity = identity(&arguments.model.model)?;
     let header = Header::new("perplexity", name.clone(), text.data.clone(), text.to_json(model.kv))

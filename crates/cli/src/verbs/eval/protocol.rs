@@ -29,15 +29,16 @@ pub struct Text {
 }
 
 impl Text {
-    /// Reads a text and cuts it as the flags say.
+    /// Reads a text and cuts it as the flags say, for a model that sees at most `most` tokens.
     pub fn read(
         path: &Path,
         arguments: &ProtocolArgs,
         limit: Option<usize>,
         model: &Model,
+        most: usize,
     ) -> anyhow::Result<Self> {
         let text = input::read_text(path)?;
-        let protocol = protocol(arguments, model)?;
+        let protocol = protocol(arguments, model, most)?;
         let separator = arguments.separator.clone();
         let documents = windows::documents(&text, separator.as_deref(), &model.tokenizer)?;
         let bos = windows::bos(&model.tokenizer)?;
@@ -59,8 +60,7 @@ impl Text {
     }
 }
 
-fn protocol(arguments: &ProtocolArgs, model: &Model) -> anyhow::Result<Protocol> {
-    let most = model.config.max_position;
+fn protocol(arguments: &ProtocolArgs, model: &Model, most: usize) -> anyhow::Result<Protocol> {
     let windows = arguments.windows.unwrap_or(WindowsArg::Strided);
     let usual = if windows == WindowsArg::LlamaCpp { LLAMA_CPP_CONTEXT } else { DEFAULT_CONTEXT };
     let context = arguments.context.unwrap_or(most.min(usual));
