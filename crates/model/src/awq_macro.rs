@@ -15,6 +15,7 @@ mod manifest;
 mod parts;
 
 pub use export::{ExportReport, Rounding, export};
+pub(crate) use export::{dense_row, embedding_bits, to_f16};
 pub use import::{Description, import};
 pub use manifest::manifest;
 pub use parts::{Content, Part, file_bytes, parts};

@@ -401,6 +401,22 @@ pub enum Error {
         /// Why not.
         problem: edgewen_layout::awq_macro::MacroError,
     },
+    /// A matrix that AutoAWQ's format cannot hold.
+    #[error("tensor \"{tensor}\" cannot be written for AutoAWQ: {detail}")]
+    AutoAwq {
+        /// The tensor.
+        tensor: String,
+        /// Why not, and what to do.
+        detail: String,
+    },
+    /// A directory that may not be replaced.
+    #[error("{dir} holds \"{name}\", which the export does not write: choose another directory")]
+    ForeignFile {
+        /// The directory.
+        dir: PathBuf,
+        /// What is in it.
+        name: String,
+    },
     /// A value that f16 cannot hold at all.
     #[error(
         "tensor \"{tensor}\" has the value {value} at index {index}: the format stores it as f16, which ends at 65504"

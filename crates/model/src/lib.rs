@@ -5,6 +5,7 @@
 //! activations, and it is no downloader. Mapping files is its only unsafe code.
 #![deny(unsafe_code)]
 
+pub mod autoawq;
 pub mod awq_macro;
 pub mod checkpoint;
 pub mod config;

@@ -11,16 +11,25 @@ pub(crate) fn create(path: &Path, bytes: u64, force: bool) -> Result<NamedTempFi
     if !force && path.exists() {
         return Err(Error::Exists { path: path.to_owned() });
     }
-    let dir = match path.parent() {
+    let dir = parent(path);
+    check_space(path, dir, bytes)?;
+    temporary(path, dir).map_err(|e| Error::io("create a file in", dir, e))
+}
+
+/// The directory that `path` is in.
+pub(crate) fn parent(path: &Path) -> &Path {
+    match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
-    };
-    let free = free_bytes(dir).map_err(|e| Error::io("write to", dir, e))?;
-    if free.is_some_and(|free| free < bytes) {
-        let free = free.unwrap_or(0);
-        return Err(Error::NoSpace { path: path.to_owned(), needed: bytes, free });
     }
-    temporary(path, dir).map_err(|e| Error::io("create a file in", dir, e))
+}
+
+/// Fails if the disk of `dir` has too little room for the `bytes` of `path`.
+pub(crate) fn check_space(path: &Path, dir: &Path, bytes: u64) -> Result<()> {
+    match free_bytes(dir).map_err(|e| Error::io("write to", dir, e))? {
+        Some(free) if free < bytes => Err(Error::NoSpace { path: path.to_owned(), needed: bytes, free }),
+        _ => Ok(()),
+    }
 }
 
 /// Flushes the file to the disk and gives it its name.

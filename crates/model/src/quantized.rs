@@ -13,3 +13,4 @@ mod words;
 pub use config::{Format, Grouping, Quantization, Scheme, eight_bits};
 pub use linear::{LinearLayout, QuantizedLinear, ScaleNotes, StoredLinear, order};
 pub(crate) use read::{Opened, open};
+pub(crate) use words::AWQ_NIBBLE;

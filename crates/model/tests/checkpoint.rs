@@ -150,13 +150,6 @@ fn a_damaged_configuration_is_refused() {
 }
 
 #[test]
-fn an_old_awq_checkpoint_is_refused() {
-    let dir = tiny();
-    fs::write(dir.path().join("quant_config.json"), r#"{"w_bit": 4, "q_group_size": 128}"#).unwrap();
-    assert_problem(dir.path(), &["quant_config.json", "\"awq\"", "cannot be imported yet"]);
-}
-
-#[test]
 fn a_directory_without_weights_is_refused() {
     let dir = tiny();
     fs::remove_file(dir.path().join(WEIGHTS)).unwrap();

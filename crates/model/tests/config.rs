@@ -99,14 +99,6 @@ fn refusals_name_the_file_the_value_and_the_remedy() {
         (json!({"model_type": "llama"}), vec!["not a Qwen2 model", "\"llama\"", "Qwen2.5"]),
         (json!({"architectures": ["Qwen2VLForConditionalGeneration"]}), vec!["not a Qwen2 model", "Qwen2VL"]),
         (json!({"architectures": null, "model_type": null}), vec!["not a Qwen2 model", "neither"]),
-        (
-            json!({"quantization_config": {"quant_method": "awq", "bits": 4}}),
-            vec!["\"awq\"", "cannot be imported yet", "original"],
-        ),
-        (
-            json!({"quantization_config": {"quant_method": "gptq"}}),
-            vec!["\"gptq\"", "cannot be imported yet"],
-        ),
         (json!({"hidden_act": "gelu"}), vec!["\"hidden_act\": \"gelu\"", "not supported", "silu"]),
         (
             json!({"use_sliding_window": true, "sliding_window": 4096}),

@@ -7,8 +7,13 @@
 mod checkpoint;
 pub mod conformance;
 mod data;
+mod quantized;
 pub mod rtn;
 pub mod standin;
 
 pub use checkpoint::{TinySpec, byte_level_tokenizer, tiny_checkpoint, write_checkpoint};
 pub use data::{fixture, read_npy_f32, shared};
+pub use quantized::{
+    QUANTIZED_CASES, QUANTIZED_LINEARS, QuantizedExpected, quantized_checkpoint, quantized_expected,
+    write_quantized,
+};

@@ -72,7 +72,8 @@ fn check(file: &PackedFile, parts: &[Part]) -> Result<()> {
     Ok(())
 }
 
-fn embedding_bits(file: &PackedFile) -> Result<u32> {
+/// Bits of the stored embedding.
+pub(crate) fn embedding_bits(file: &PackedFile) -> Result<u32> {
     Ok(match file.entry("embed")?.kind {
         TensorKind::RowBlocks { bits: edgewen_layout::WeightBits::Four, .. } => 4,
         TensorKind::RowBlocks { .. } => 8,
@@ -105,7 +106,7 @@ impl<W: Write> Writer<'_, W> {
             &Content::Dense { tensor, rows, inputs } => {
                 let mut values = vec![0.0; inputs];
                 for row in 0..rows {
-                    self.dense_row(tensor, row, &mut values)?;
+                    dense_row(self.file, tensor, row, &mut values)?;
                     let bytes = to_f16(tensor, row * inputs, &values, rounding)?;
                     write(&mut self.out, &bytes)?;
                 }
@@ -122,30 +123,30 @@ impl<W: Write> Writer<'_, W> {
         let (_, matrix) = self.loaded.as_ref().expect("it was just loaded");
         Ok(matrix)
     }
+}
 
-    /// A row of the embedding or head as floats, dequantized if need be.
-    fn dense_row(&self, tensor: &str, row: usize, out: &mut [f32]) -> Result<()> {
-        if let TensorKind::RowBlocks { .. } = self.file.entry(tensor)?.kind {
-            let (shape, data) = self.file.matrix(tensor)?;
-            dequantize_row(&shape, data, row, out);
-            return Ok(());
-        }
-        let (info, data) = self.file.dense(tensor)?;
-        let size = info.dtype.bytes();
-        let bytes = &data[row * info.inputs * size..][..info.inputs * size];
-        for (out, bytes) in out.iter_mut().zip(bytes.chunks_exact(size)) {
-            *out = match (info.dtype, bytes) {
-                (Dtype::F16, &[a, b]) => f16::from_le_bytes([a, b]).to_f32(),
-                (Dtype::Bf16, &[a, b]) => bf16::from_le_bytes([a, b]).to_f32(),
-                (_, bytes) => f32::from_le_bytes(bytes.try_into().expect("four bytes of an f32")),
-            };
-        }
-        Ok(())
+/// A row of the embedding or head as floats, dequantized if need be.
+pub(crate) fn dense_row(file: &PackedFile, tensor: &str, row: usize, out: &mut [f32]) -> Result<()> {
+    if let TensorKind::RowBlocks { .. } = file.entry(tensor)?.kind {
+        let (shape, data) = file.matrix(tensor)?;
+        dequantize_row(&shape, data, row, out);
+        return Ok(());
     }
+    let (info, data) = file.dense(tensor)?;
+    let size = info.dtype.bytes();
+    let bytes = &data[row * info.inputs * size..][..info.inputs * size];
+    for (out, bytes) in out.iter_mut().zip(bytes.chunks_exact(size)) {
+        *out = match (info.dtype, bytes) {
+            (Dtype::F16, &[a, b]) => f16::from_le_bytes([a, b]).to_f32(),
+            (Dtype::Bf16, &[a, b]) => bf16::from_le_bytes([a, b]).to_f32(),
+            (_, bytes) => f32::from_le_bytes(bytes.try_into().expect("four bytes of an f32")),
+        };
+    }
+    Ok(())
 }
 
 /// Values as f16. Fails on one that f16 would make infinite; `first` is the index of the first of them in its tensor.
-fn to_f16(tensor: &str, first: usize, values: &[f32], rounding: &mut Rounding) -> Result<Vec<u8>> {
+pub(crate) fn to_f16(tensor: &str, first: usize, values: &[f32], rounding: &mut Rounding) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(2 * values.len());
     for (index, &value) in values.iter().enumerate() {
         let short = f16::from_f32(value);

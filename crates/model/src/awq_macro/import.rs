@@ -39,8 +39,7 @@ impl Description {
         if !config_path.exists() {
             return Err(Error::NoConfig { dir: path.to_owned() });
         }
-        let mut config_json = read_json(&config_path)?;
-        config_json.remove("quantization_config");
+        let config_json = read_json(&config_path)?;
         let generation_path = path.join("generation_config.json");
         let generation_json = generation_path.exists().then(|| read_json(&generation_path)).transpose()?;
         let generation = generation_json.as_ref().map(|json| (generation_path.as_path(), json));
