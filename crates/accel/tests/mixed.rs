@@ -9,6 +9,7 @@ use common::{HEAD_4, HEAD_8, awq_macro, cpu, on_sim, sim};
 use edgewen_accel::host::{Accelerator, HostOptions};
 use edgewen_accel::image::Layout;
 use edgewen_accel::program::Limits;
+use edgewen_engine::{Backend, Batch, Forward};
 use edgewen_layout::{GroupSize, WeightBits};
 use edgewen_model::Checkpoint;
 use edgewen_model::packed::PackedFile;
@@ -56,6 +57,23 @@ fn mixed_files_give_the_bits_of_the_cpu() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_head_of_two_planes_gives_the_list_of_the_cpu() {
+    let file = packed(&TinySpec { vocab: 900, ..TinySpec::default() }, HEAD_8, MIXES[0]);
+    let (mut backend, mut cpu) = (on_sim(&file, Limits::default(), HostOptions::default()), cpu(&file));
+    assert_eq!(backend.most_top_k(), cpu.most_top_k());
+    assert_ne!(cpu.most_top_k(), 0);
+    let mut forward = Forward::default();
+    for k in [1, 20, 64, 100] {
+        let mut top = |backend: &mut dyn Backend| {
+            backend.truncate(0, 0);
+            forward.hidden(backend, &Batch::one(0, 0, &[1, 2, 3])).unwrap();
+            forward.top_k(backend, 2, k).unwrap()
+        };
+        assert_eq!(top(&mut backend), top(&mut cpu), "k = {k}");
     }
 }
 

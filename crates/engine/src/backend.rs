@@ -50,17 +50,18 @@ pub trait Backend {
     /// `x` [tokens, inputs] times a matrix, plus its bias, into `out` [tokens, outputs].
     fn linear(&mut self, which: Linear, x: &[f32], tokens: usize, out: &mut [f32]) -> Result<()>;
 
-    /// Entries that [`Self::top_k`] can have without all logits being computed into memory; 0 where it saves nothing.
+    /// Entries that [`Self::top_k`] can have cheaper than by all logits; 0 where it saves nothing.
     fn most_top_k(&self) -> usize {
         0
     }
 
     /// The `k` largest logits of one token, given its normed hidden state `x` `[hidden]`: ids and logits, largest first,
-    /// equal ones by id. A NaN counts as larger than everything, so that it is seen.
+    /// equal ones by id. A NaN counts as larger than everything, so that it is seen. For a head of two 4-bit planes they are
+    /// the largest among the candidates that the high plane names; their logits are those of [`Self::linear`].
     fn top_k(&mut self, x: &[f32], k: usize) -> Result<Vec<(u32, f32)>> {
         let mut logits = vec![0.0; self.config().vocab_size];
         self.linear(Linear::Head, x, 1, &mut logits)?;
-        Ok(top_k_of_logits(&logits, k))
+        Ok(crate::top_k::largest(&logits, k))
     }
 
     /// Rotates queries and keys in `qkv` [tokens, (heads + 2 kv_heads) * head_dim] by their positions.
@@ -80,32 +81,4 @@ pub trait Backend {
 
     /// Bytes that the key-value caches take.
     fn kv_bytes(&self) -> usize;
-}
-
-/// The `k` largest of some logits, as [`Backend::top_k`] gives them.
-fn top_k_of_logits(logits: &[f32], k: usize) -> Vec<(u32, f32)> {
-    let larger = |a: &(u32, f32), b: &(u32, f32)| {
-        b.1.is_nan().cmp(&a.1.is_nan()).then(b.1.total_cmp(&a.1)).then(a.0.cmp(&b.0))
-    };
-    let mut entries: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).collect();
-    if k < entries.len() {
-        entries.select_nth_unstable_by(k, larger);
-        entries.truncate(k);
-    }
-    entries.sort_unstable_by(larger);
-    entries
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_largest_logits_come_first_and_nan_before_them() {
-        let logits = [1.0, 3.0, f32::NAN, 3.0, f32::NEG_INFINITY, -1.0];
-        let ids = |k| top_k_of_logits(&logits, k).iter().map(|entry| entry.0).collect::<Vec<_>>();
-        assert_eq!(ids(0), [0; 0]);
-        assert_eq!(ids(3), [2, 1, 3]);
-        assert_eq!(ids(9), [2, 1, 3, 0, 5, 4]);
-    }
 }

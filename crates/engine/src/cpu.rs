@@ -12,10 +12,12 @@ use edgewen_kernels::rms_norm::rms_norm;
 use edgewen_kernels::rope::{RopeTable, rope};
 use edgewen_kernels::silu::{add_assign, silu_mul};
 use edgewen_kernels::{Activations, Compute, Dense, DenseType, RowBlocks, dense_linear, linear};
+use edgewen_layout::WeightBits;
 use edgewen_model::packed::{PackedFile, TensorKind};
 use edgewen_model::{Config, Dtype};
 
-use crate::{Backend, Batch, Error, Linear, Norm, Result, Segment};
+use crate::top_k::largest;
+use crate::{Backend, Batch, Error, Linear, Norm, Result, Segment, two_plane};
 
 /// Positions by which the rotation table grows: each growth copies it.
 const ROPE_POSITIONS: usize = 256;
@@ -32,6 +34,8 @@ pub struct CpuBackend {
     orders: Vec<[Option<Vec<u32>>; 4]>,
     rope: RopeTable,
     activations: Activations,
+    /// Of [`two_plane::top_k`].
+    logits: Vec<f32>,
     slots: Vec<Vec<KvLayer>>,
 }
 
@@ -62,8 +66,8 @@ impl CpuBackend {
         let (inverse_frequencies, scale) = config.rope.inv_freq(config.head_dim);
         let rope = RopeTable::new(config.head_dim, &inverse_frequencies, scale, 0);
         let activations = Activations::new();
-        let slots = Vec::new();
-        Ok(Self { file, config, compute, kv_type, norms, biases, orders, rope, activations, slots })
+        let (logits, slots) = (Vec::new(), Vec::new());
+        Ok(Self { file, config, compute, kv_type, norms, biases, orders, rope, activations, logits, slots })
     }
 
     /// Appends the keys and values of `qkv` [tokens, (heads + 2 kv_heads) * head_dim] to a layer's cache of the segment's
@@ -113,6 +117,17 @@ impl CpuBackend {
     /// How keys and values are stored.
     pub fn kv_type(&self) -> KvType {
         self.kv_type
+    }
+
+    /// Whether the high plane of the head can be read alone, and saves something.
+    fn has_two_plane_head(&self) -> bool {
+        let kind = self.file.entry(self.head_name()).map(|entry| entry.kind);
+        let is_apart = matches!(kind, Ok(TensorKind::RowBlocks { bits: WeightBits::Eight, .. }));
+        is_apart && two_plane::CANDIDATES < self.config.vocab_size
+    }
+
+    fn head_name(&self) -> &'static str {
+        if self.config.tie_word_embeddings { "embed" } else { "head" }
     }
 
     /// What the backend computes on.
@@ -179,8 +194,7 @@ impl Backend for CpuBackend {
             Linear::O(i) => (format!("layers.{i}.o"), None),
             Linear::GateUp(i) => (format!("layers.{i}.gate_up"), None),
             Linear::Down(i) => (format!("layers.{i}.down"), None),
-            Linear::Head if self.config.tie_word_embeddings => ("embed".to_string(), None),
-            Linear::Head => ("head".to_string(), None),
+            Linear::Head => (self.head_name().to_string(), None),
         };
         let x = &self.in_order(which, x);
         match matrix(&self.file, &name)? {
@@ -192,6 +206,27 @@ impl Backend for CpuBackend {
             Matrix::Dense(dense) => dense_linear(&self.compute, &dense, x, tokens, bias, out),
         }
         Ok(())
+    }
+
+    fn most_top_k(&self) -> usize {
+        if self.has_two_plane_head() { two_plane::MOST_TOP_K } else { 0 }
+    }
+
+    fn top_k(&mut self, x: &[f32], k: usize) -> Result<Vec<(u32, f32)>> {
+        if k <= self.most_top_k()
+            && let Matrix::Quantized(head) = matrix(&self.file, self.head_name())?
+            && let Some(high_plane) = head.high_plane()
+        {
+            let shape = head.shape();
+            self.activations.quantize(&self.compute, x, 1, shape.inputs, shape.group);
+            let (x, logits) = (&self.activations, &mut self.logits);
+            return Ok(two_plane::top_k(&self.compute, &head, &high_plane, x, k, logits));
+        }
+        let mut logits = std::mem::take(&mut self.logits);
+        logits.resize(self.config.vocab_size, 0.0);
+        let done = self.linear(Linear::Head, x, 1, &mut logits);
+        self.logits = logits;
+        done.map(|()| largest(&self.logits, k))
     }
 
     fn rope(&mut self, batch: &Batch, qkv: &mut [f32]) -> Result<()> {

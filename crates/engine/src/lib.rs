@@ -14,6 +14,8 @@ mod reference;
 mod sampler;
 mod session;
 mod stop;
+mod top_k;
+mod two_plane;
 
 pub use backend::{Backend, Linear, Norm};
 pub use batch::{Batch, Segment};

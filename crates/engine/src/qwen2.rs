@@ -127,6 +127,11 @@ impl Forward {
         backend.top_k(normed, k)
     }
 
+    /// What the head multiplied in the last [`Self::run`], [`Self::head`] or [`Self::top_k`]: [rows, hidden].
+    pub fn normed(&self) -> &[f32] {
+        &self.normed
+    }
+
     /// The logits of the last [`Self::run`] or [`Self::head`].
     pub fn logits(&self) -> &[f32] {
         &self.logits

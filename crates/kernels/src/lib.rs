@@ -23,7 +23,7 @@ pub mod softmax;
 pub use activations::Activations;
 pub use dense::{Dense, DenseType, dense_linear};
 pub use isa::{Isa, IsaKind};
-pub use linear::{LengthError, RowBlocks, linear};
+pub use linear::{LengthError, RowBlocks, linear, linear_blocks};
 pub use pool::Pool;
 
 /// What every operation runs on: the instruction set and the threads.

@@ -82,6 +82,14 @@ impl<'a> RowBlocks<'a> {
         &self.shape
     }
 
+    /// The high plane of an 8-bit matrix whose planes lie apart: a 4-bit matrix of the same shape, whose product comes
+    /// near that of the whole. Nothing for other matrices.
+    pub fn high_plane(&self) -> Option<RowBlocks<'a>> {
+        let shape = RowBlockShape { bits: WeightBits::Four, ..self.shape };
+        let is_apart = self.shape.bits == WeightBits::Eight;
+        is_apart.then(|| Self { shape, data: &self.data[..self.shape.low_plane_offset()] })
+    }
+
     /// Row `row` as floats `[inputs]`, each weight rounded once.
     ///
     /// # Panics
@@ -96,27 +104,45 @@ impl<'a> RowBlocks<'a> {
 /// # Panics
 /// If `x` was quantized for another number of inputs or group size, or `bias` or `out` has another length.
 pub fn linear(c: &Compute, w: &RowBlocks<'_>, x: &Activations, bias: Option<&[f32]>, out: &mut [f32]) {
-    let shape = w.shape;
-    let tokens = x.tokens();
-    assert_eq!(x.inputs(), shape.inputs, "inputs of the activations and of the weights");
-    assert!(
-        x.group().is_none_or(|group| group == shape.group),
-        "group of the activations and of the weights"
-    );
-    assert_eq!(out.len(), tokens * shape.rows, "results [{tokens}, {}]", shape.rows);
-    assert!(bias.is_none_or(|bias| bias.len() == shape.rows), "bias of {} rows", shape.rows);
-    if out.is_empty() {
+    let job = Job::new(w, x, bias, out);
+    if x.tokens() == 0 || w.shape.rows == 0 {
         return;
     }
-    let job = Job { weights: *w, activations: x, first_group: 0, bias, out: Output::new(out) };
-    let many = MANY_TOKENS <= tokens;
-    let blocks = shape.blocks();
+    let many = MANY_TOKENS <= x.tokens();
+    let blocks = w.shape.blocks();
     let share = blocks.div_ceil(4 * c.pool.threads());
-    let task = if many { PANEL_BLOCKS } else { (TASK_BYTES / shape.block_bytes().max(1)).clamp(1, share) };
+    let task = if many { PANEL_BLOCKS } else { (TASK_BYTES / w.shape.block_bytes().max(1)).clamp(1, share) };
     c.pool.run(blocks.div_ceil(task), |i| {
         let blocks = i * task..blocks.min((i + 1) * task);
         // SAFETY: no two tasks have a block in common.
         unsafe { run(c.isa, many, &job, blocks) };
+    });
+}
+
+/// [`linear`] for the rows of some row blocks, whose numbers ascend; the other results stay as they are.
+///
+/// # Panics
+/// As [`linear`], and if the numbers do not ascend or there is no such block.
+pub fn linear_blocks(
+    c: &Compute,
+    w: &RowBlocks<'_>,
+    x: &Activations,
+    bias: Option<&[f32]>,
+    blocks: &[usize],
+    out: &mut [f32],
+) {
+    let job = Job::new(w, x, bias, out);
+    assert!(blocks.is_sorted_by(|a, b| a < b), "the numbers of the blocks ascend");
+    assert!(blocks.last().is_none_or(|&last| last < w.shape.blocks()), "blocks of {}", w.shape.blocks());
+    if x.tokens() == 0 {
+        return;
+    }
+    let task = blocks.len().div_ceil(4 * c.pool.threads()).max(1);
+    c.pool.run(blocks.len().div_ceil(task), |i| {
+        for &block in &blocks[i * task..blocks.len().min((i + 1) * task)] {
+            // SAFETY: no number is there twice, so no two tasks have a block in common.
+            unsafe { run(c.isa, false, &job, block..block + 1) };
+        }
     });
 }
 
@@ -218,6 +244,19 @@ struct Token<'a> {
 }
 
 impl<'a> Job<'a> {
+    /// Every token times every row, once all lengths are right.
+    fn new(w: &RowBlocks<'a>, x: &'a Activations, bias: Option<&'a [f32]>, out: &'a mut [f32]) -> Self {
+        let shape = w.shape;
+        assert_eq!(x.inputs(), shape.inputs, "inputs of the activations and of the weights");
+        assert!(
+            x.group().is_none_or(|group| group == shape.group),
+            "group of the activations and of the weights"
+        );
+        assert_eq!(out.len(), x.tokens() * shape.rows, "results [{}, {}]", x.tokens(), shape.rows);
+        assert!(bias.is_none_or(|bias| bias.len() == shape.rows), "bias of {} rows", shape.rows);
+        Self { weights: *w, activations: x, first_group: 0, bias, out: Output::new(out) }
+    }
+
     /// Runs of four lines, 32 inputs, in a group.
     fn quads(&self) -> usize {
         self.weights.shape.group.get() / 32

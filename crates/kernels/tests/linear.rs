@@ -3,7 +3,7 @@
 
 mod support;
 
-use edgewen_kernels::{Activations, Compute, Isa, RowBlocks, linear};
+use edgewen_kernels::{Activations, Compute, Isa, RowBlocks, linear, linear_blocks};
 use edgewen_layout::{GroupSize, QuantizedMatrix, RowBlockShape, WeightBits};
 use half::f16;
 use support::{Rng, activations_of, assert_same_bits, random_matrix, random_vector};
@@ -235,4 +235,45 @@ fn a_row_is_dequantized_from_packed_bytes() {
     RowBlocks::new(shape, &packed).unwrap().dequantize_row(16, &mut found);
     matrix.dequantize_row(16, &mut expected);
     assert_same_bits(&found, &expected, "row 16");
+}
+
+#[test]
+fn some_blocks_are_computed_and_the_others_left_alone() {
+    let mut rng = Rng::new(9);
+    let shape = RowBlockShape { rows: 75, inputs: 130, group: GroupSize::G64, bits: WeightBits::Eight };
+    let matrix = random_matrix(&mut rng, shape);
+    let packed = matrix.pack();
+    let weights = RowBlocks::new(shape, &packed).unwrap();
+    for isa in Isa::available() {
+        for threads in [1, 3] {
+            let c = Compute::new(isa, threads);
+            let x: Vec<f32> = (0..2 * 130).map(|i| (i * 37 % 101) as f32 - 50.0).collect();
+            let mut activations = Activations::new();
+            activations.quantize(&c, &x, 2, 130, GroupSize::G64);
+            let mut whole = vec![0.0; 150];
+            linear(&c, &weights, &activations, None, &mut whole);
+            for blocks in [&[][..], &[0], &[1, 4], &[0, 1, 2, 3, 4]] {
+                let mut some = vec![-1.0; 150];
+                linear_blocks(&c, &weights, &activations, None, blocks, &mut some);
+                for (at, value) in some.iter().enumerate() {
+                    let expected = if blocks.contains(&(at % 75 / 16)) { whole[at] } else { -1.0 };
+                    assert_eq!(value.to_bits(), expected.to_bits(), "{isa}, blocks {blocks:?}, result {at}");
+                }
+            }
+        }
+    }
+    let high = weights.high_plane().unwrap();
+    assert_eq!((high.shape().bits, high.shape().rows), (WeightBits::Four, 75));
+    assert!(high.high_plane().is_none());
+}
+
+#[test]
+#[should_panic(expected = "ascend")]
+fn a_block_that_is_named_twice_is_refused() {
+    let shape = RowBlockShape { rows: 32, inputs: 64, group: GroupSize::G64, bits: WeightBits::Four };
+    let packed = vec![0; shape.total_bytes()];
+    let (c, mut activations) = (Compute::new(Isa::best(), 1), Activations::new());
+    activations.quantize(&c, &[0.0; 64], 1, 64, GroupSize::G64);
+    let weights = RowBlocks::new(shape, &packed).unwrap();
+    linear_blocks(&c, &weights, &activations, None, &[1, 1], &mut [0.0; 32]);
 }

@@ -200,13 +200,13 @@ impl<D: Device> Backend for Accelerator<D> {
     fn most_top_k(&self) -> usize {
         match self.program().head_on_processor() {
             None => self.runner.driver.limits().top_k as usize,
-            Some(_) => 0,
+            Some(_) => self.cpu.most_top_k(),
         }
     }
 
     fn top_k(&mut self, x: &[f32], k: usize) -> edgewen_engine::Result<Vec<(u32, f32)>> {
         let Some(index) = self.program().index(Linear::Head) else { return self.cpu.top_k(x, k) };
-        if self.most_top_k() < k {
+        if (self.runner.driver.limits().top_k as usize) < k {
             let expected = "at most the entries of the accelerator's list";
             return Err(edgewen_engine::Error::Option { name: "top-k", value: k.to_string(), expected });
         }
