@@ -30,7 +30,7 @@ pub enum Error {
         /// Tokens that fit.
         context: usize,
     },
-    /// A sampling or perplexity option that makes no sense.
+    /// A sampling option that makes no sense.
     #[error("{name} is {value}, expected {expected}")]
     Option {
         /// Name of the option.

@@ -8,7 +8,6 @@ mod backend;
 mod batch;
 mod cpu;
 mod error;
-pub mod perplexity;
 mod qwen2;
 mod reference;
 mod sampler;

@@ -3,10 +3,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use edgewen_engine::perplexity::{self, Options};
 use edgewen_engine::{Backend, Batch, CpuBackend, Linear, Norm, Reference, Result};
+use edgewen_eval::perplexity;
+use edgewen_eval::windows::{self, Protocol};
 use edgewen_kernels::kv::KvType;
 use edgewen_kernels::{Compute, Isa};
 use edgewen_layout::{GroupSize, WeightBits, dequantize_row};
@@ -300,11 +300,11 @@ fn pack_trained(checkpoint: &Checkpoint, folder: &Path) -> Arc<PackedFile> {
 
 /// Of the stories in `text`, each by itself after BOS and cut to the context.
 fn perplexity_of(backend: &mut dyn Backend, tokenizer: &Tokenizer, text: &str) -> f64 {
-    let stories = text.split("<|endoftext|>").map(str::trim).filter(|story| !story.is_empty());
-    let documents: Vec<Vec<u32>> = stories.map(|story| tokenizer.encode(story, true).unwrap()).collect();
-    let options = Options { context: backend.config().max_position, stride: None, first_window_only: true };
-    let cancel = AtomicBool::new(false);
-    perplexity::score(backend, &documents, &options, &cancel, &mut |_, _| {}).unwrap().perplexity()
+    let documents = windows::documents(text, Some("<|endoftext|>"), tokenizer).unwrap();
+    let context = backend.config().max_position;
+    let protocol = Protocol::Strided { context, stride: context - 1, first_window_only: true };
+    let windows = windows::cut(&documents, &protocol, None).unwrap();
+    perplexity::of_windows(backend, &windows).unwrap().perplexity()
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Perplexity of a text: how well a model predicts it.
 
+use std::sync::atomic::AtomicBool;
+
 use edgewen_engine::Backend;
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +87,15 @@ pub struct ByLength {
     pub byte_perplexity: f64,
     /// Negative log-likelihood per byte, in bits.
     pub bits_per_byte: f64,
+}
+
+/// Scores windows without keeping the items.
+///
+/// # Errors
+/// As [`measure`].
+pub fn of_windows(backend: &mut dyn Backend, windows: &[Window]) -> Result<Score> {
+    let cancel = AtomicBool::new(false);
+    measure(backend, windows, &mut Run::in_memory(), &mut Watch::new(&cancel, &mut |_, _| {}))
 }
 
 /// Scores the windows that `run` has not yet.

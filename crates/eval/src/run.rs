@@ -115,13 +115,18 @@ pub struct Run {
 }
 
 impl Run {
+    /// A run whose items are only kept in memory.
+    pub fn in_memory() -> Self {
+        Self { file: None, bytes: 0, done: Vec::new(), continued: 0 }
+    }
+
     /// Begins a run, or continues the one in the file at `path`; without a path the items are only kept in memory.
     /// `restart` overwrites what is there.
     ///
     /// # Errors
     /// A file that belongs to another measurement, is in use by another run, is damaged or cannot be written.
     pub fn open(path: Option<&Path>, header: &Header, restart: bool) -> Result<Self> {
-        let mut run = Self { file: None, bytes: 0, done: Vec::new(), continued: 0 };
+        let mut run = Self::in_memory();
         let Some(path) = path else { return Ok(run) };
         let failed = |error| Error::io("write", path, error);
         let file = File::options().read(true).write(true).create(true).truncate(false).open(path);

@@ -1,7 +1,9 @@
 //! Whole checkpoints through the quantizer.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use edgewen_engine::{Backend, Batch, CpuBackend, Forward, Logits, Reference, perplexity};
+use edgewen_engine::{Backend, Batch, CpuBackend, Forward, Logits, Reference};
+use edgewen_eval::perplexity;
+use edgewen_eval::windows::{self, Protocol};
 use edgewen_kernels::kv::KvType;
 use edgewen_kernels::{Compute, Isa};
 use edgewen_layout::GroupSize;
@@ -13,7 +15,6 @@ use edgewen_quant::{
 use edgewen_testing::{TinySpec, shared, tiny_checkpoint};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 /// Enough for a tiny model, little enough for a test.
 fn options() -> QuantizeOptions {
@@ -204,17 +205,15 @@ fn trained_models_stay_good() {
         let text = std::fs::read_to_string(text).unwrap();
         let checkpoint = Checkpoint::open(&directory).unwrap();
         let tokenizer = edgewen_model::Tokenizer::from_dir(&directory).unwrap();
-        let stories = text.split("<|endoftext|>").map(str::trim).filter(|story| !story.is_empty());
-        let documents: Vec<Vec<u32>> = stories.map(|story| tokenizer.encode(story, true).unwrap()).collect();
+        let documents = windows::documents(&text, Some("<|endoftext|>"), &tokenizer).unwrap();
+        let protocol = Protocol::Strided { context, stride: context - 1, first_window_only: true };
+        let windows = windows::cut(&documents, &protocol, None).unwrap();
         for method in [Method::Rtn, Method::Awq] {
             let path = scratch.path().join(format!("{name}-{}.ewn", method.name()));
             let options = QuantizeOptions { method, calibration_tokens: 8192, ..options() };
             let report = quantize(&checkpoint, &path, &options, &mut Silent).unwrap();
             assert!(report.tensors.iter().all(|tensor| tensor.error <= tensor.error_rtn));
-            let options = perplexity::Options { context, stride: None, first_window_only: true };
-            let stop = AtomicBool::new(false);
-            let score =
-                perplexity::score(&mut backend(&path), &documents, &options, &stop, &mut |_, _| ()).unwrap();
+            let score = perplexity::of_windows(&mut backend(&path), &windows).unwrap();
             let perplexity = score.perplexity();
             println!(
                 "{name} {}: perplexity {perplexity:.4}, output error {:.5}",
