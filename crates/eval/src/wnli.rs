@@ -11,7 +11,7 @@ use crate::generation::{Prompt, Question, Rule};
 use crate::tasks::{Query, Trial, data_error, decode};
 
 /// The task's name.
-const TASK: &str = "wnli";
+pub(crate) const TASK: &str = "wnli";
 
 /// The columns of GLUE's file that are needed.
 const COLUMNS: [&str; 4] = ["index", "sentence1", "sentence2", "label"];

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{Line, Outcome};
 use crate::stats::{self, Estimate};
+use crate::wnli;
 
 /// One figure of one task.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -54,10 +55,12 @@ pub fn summarize(lines: &[Line]) -> Vec<Summary> {
             (!values.is_empty()).then(|| stats::mean(&values))
         };
         add("acc", share(&|outcome| Some(outcome.correct())).unwrap_or_default());
-        for (metric, estimate) in
-            [("acc_norm", share(&norm)), ("acc_bytes", share(&bytes)), ("answered", share(&answered))]
-        {
-            if let Some(estimate) = estimate {
+        if let Some(estimate) = share(&answered) {
+            add("answered", estimate);
+        }
+        // WNLI's choices are always "False" and "True": their lengths say nothing, and lm-eval gives no such figure.
+        for (metric, estimate) in [("acc_norm", share(&norm)), ("acc_bytes", share(&bytes))] {
+            if let Some(estimate) = estimate.filter(|_| task != wnli::TASK) {
                 add(metric, estimate);
             }
         }

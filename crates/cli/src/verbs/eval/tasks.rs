@@ -9,6 +9,7 @@ use edgewen_model::ChatTemplate;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::{Settings, identity, note_continued};
 use crate::args::{RunArgs, TaskArg, TasksArgs};
 use crate::input::Usage;
 use crate::interrupt::{self, Interrupted, Second};
@@ -43,7 +44,7 @@ struct Report<'a> {
     figures: &'a [Summary],
     /// Items of which the beginning did not fit the context.
     cut_items: usize,
-    settings: &'a Value,
+    settings: Settings,
     seconds: f64,
     continued_items: usize,
     output: Option<&'a Path>,
@@ -105,14 +106,12 @@ pub(super) fn measure(
     trials.truncate(limit.unwrap_or(usize::MAX));
     protocol["context"] = json!(model.context);
     protocol["kv"] = json!(model.kv);
-    let settings = json!({ "device": model.device, "isa": model.isa, "threads": model.threads });
+    let settings = Settings::of(model);
     let data = Identity::of_bytes(path.display().to_string(), bytes);
-    let header = Header::new(kind, super::identity(source)?, data, protocol).with_settings(settings);
+    let header = Header::new(kind, identity(source)?, data, protocol).with_settings(json!(settings));
     let mut run = Run::open(arguments.output.as_deref(), &header, arguments.restart)?;
     let continued = run.continued().min(trials.len());
-    if 0 < continued {
-        output::note(&format!("{continued} of {} items are done already", trials.len()));
-    }
+    note_continued(&run, arguments.output.as_deref(), "items");
 
     let cancel = interrupt::listen(Second::Exits)?;
     let started = std::time::Instant::now();
@@ -131,7 +130,7 @@ pub(super) fn measure(
     });
     drop(progress);
     match measured {
-        Err(edgewen_eval::Error::Cancelled) => {
+        Err(error) if error.is_cancelled() => {
             output::note(&match &arguments.output {
                 Some(file) => format!(
                     "{} of {} items are in {}: the same command goes on from there",
@@ -154,7 +153,7 @@ pub(super) fn measure(
         protocol: &header.protocol,
         figures: &tasks::summarize(&lines),
         cut_items: lines.iter().filter(|line| is_cut(&line.outcome)).count(),
-        settings: &header.settings,
+        settings,
         seconds: started.elapsed().as_secs_f64(),
         continued_items: continued,
         output: arguments.output.as_deref(),
@@ -186,23 +185,12 @@ fn plain(report: &Report<'_>, protocol: &[&str]) -> String {
             output::grouped(figure.items as u64),
         ]);
     }
-    let setting = |name: &str| report.settings[name].as_str().unwrap_or_default().to_string();
     let mut pairs = vec![
         ("model", report.model.short()),
         ("file", report.data.short()),
         ("protocol", protocol.join("; ")),
-        (
-            "context",
-            format!(
-                "{} tokens, kv {}",
-                report.protocol["context"],
-                report.protocol["kv"].as_str().unwrap_or_default()
-            ),
-        ),
-        (
-            "computed",
-            format!("{}, {}, in {}", setting("device"), setting("isa"), output::seconds(report.seconds)),
-        ),
+        ("context", format!("{} tokens", report.protocol["context"])),
+        ("computed", report.settings.line(report.seconds)),
     ];
     if 0 < report.cut_items {
         pairs.insert(
