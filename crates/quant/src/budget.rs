@@ -174,8 +174,7 @@ fn sizes(checkpoint: &Checkpoint, options: &QuantizeOptions) -> Result<Sizes> {
 /// Bytes that may be spent on more bits.
 fn room(sizes: &Sizes, bits: f64) -> Result<u64> {
     let (least, most) = (sizes.bits(sizes.least), sizes.bits(sizes.most()));
-    // Also what is not a number.
-    if !(least <= bits) || !bits.is_finite() {
+    if !bits.is_finite() || bits < least {
         return Err(Error::Budget { bits, least, most });
     }
     let bytes = bits / 8.0 * sizes.elements as f64;

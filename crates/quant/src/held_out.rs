@@ -7,7 +7,7 @@
 
 use crate::{Error, Result};
 use edgewen_engine::{Backend, Batch, Forward};
-use edgewen_eval::stats::log_sum_exp;
+use edgewen_eval::kl;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 use std::fs::File;
@@ -80,7 +80,7 @@ impl<'a> HeldOut<'a> {
                     .map(|(reference, row)| {
                         let words = reference.as_chunks().0.iter();
                         let reference: Vec<f32> = words.map(|word| f32::from_le_bytes(*word)).collect();
-                        divergence(&reference, row)
+                        kl::divergence(&reference, row)
                     })
                     .collect()
             });
@@ -89,17 +89,6 @@ impl<'a> HeldOut<'a> {
         })?;
         Ok(result)
     }
-}
-
-/// KL divergence of a distribution from a reference, both given by their logits, in nats; `None` if it is not finite.
-fn divergence(reference: &[f32], logits: &[f32]) -> Option<f64> {
-    let (reference_sum, sum) = (log_sum_exp(reference)?, log_sum_exp(logits)?);
-    let term = |(&r, &q): (&f32, &f32)| {
-        let log_p = f64::from(r) - reference_sum;
-        libm::exp(log_p) * (log_p - (f64::from(q) - sum))
-    };
-    let result: f64 = reference.iter().zip(logits).map(term).sum();
-    result.is_finite().then_some(result)
 }
 
 fn scratch_error(action: &'static str, path: &Path, source: std::io::Error) -> Error {

@@ -71,7 +71,8 @@ fn the_file_keeps_to_the_budget() {
             let report = quantize(&checkpoint, &path, &options, &mut Silent).unwrap();
             check(&report, &path);
             let budget = report.budget.unwrap();
-            assert_eq!(budget.held_out_tokens, 100 + if budget.held_out_tokens == 100 { 0 } else { 1 });
+            // A window may begin with BOS.
+            assert!((100..=101).contains(&budget.held_out_tokens), "{budget:?}");
             let eight = budget.matrices.iter().filter(|matrix| matrix.bits == 8).count();
             assert!(last <= eight, "{method:?} {bits}: {eight} matrices, {last} before");
             last = eight;

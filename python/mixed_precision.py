@@ -1,0 +1,99 @@
+"""Measures mixed precision on small trained models: `edgewen quantize --bits-budget`, then `edgewen eval kl`.
+
+For each model and calibration text the checkpoint is quantized with 4 bits everywhere, with several budgets, and with 8
+bits everywhere (the largest budget there is). Each file is compared with the float checkpoint on a text that none of
+them has seen. One JSON line a file; docs/mixed-precision.md says what the figures mean.
+
+    python python/mixed_precision.py --edgewen target/release/edgewen --data ../shared/data/third-party \
+        --output results/2026-11-21-quality/mixed-precision.jsonl
+"""
+
+import argparse
+import json
+import lzma
+import pathlib
+import subprocess
+import tempfile
+
+BUDGETS = [None, 4.5, 4.75, 5.0, 6.0, 99.0]
+# What the embedding and the head begin with, like all other matrices.
+HEAD = "4"
+# The end of the text that is cut out of the corpus for the demo model: enough for its statistics, and minutes to measure.
+VALID_CHARACTERS = 20_000
+TALES_CHARACTERS = 200_000
+
+
+def texts(data: pathlib.Path, folder: pathlib.Path):
+    """Calibration texts, and for each kind of model the text it is measured on."""
+    tales = folder / "tales.txt"
+    with lzma.open(data / "corpus/tales.txt.xz", "rt", encoding="utf-8") as file:
+        tales.write_text(file.read(TALES_CHARACTERS), encoding="utf-8")
+    valid = folder / "valid.txt"
+    with lzma.open(data / "corpus/valid.txt.xz", "rt", encoding="utf-8") as file:
+        valid.write_text(file.read(VALID_CHARACTERS), encoding="utf-8")
+    stories = data / "eval/tinystories"
+    calibration = {
+        "tinystories": stories / "tinystories_train_head_197k.txt",
+        "tales": tales,
+        "built-in": None,
+    }
+    return calibration, stories / "tinystories_v2_valid_excerpt.txt", valid
+
+
+def run(command):
+    """The JSON that a command prints."""
+    result = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise SystemExit(f"{' '.join(map(str, command))}\n{result.stderr}")
+    return json.loads(result.stdout)
+
+
+def main():
+    """Runs everything."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--edgewen", type=pathlib.Path, required=True)
+    parser.add_argument("--data", type=pathlib.Path, required=True)
+    parser.add_argument("--output", type=pathlib.Path, required=True)
+    parser.add_argument("--quantize", nargs="*", default=[], help="further flags of edgewen quantize, without dashes")
+    parser.add_argument("--budgets", type=float, nargs="*", help="instead of the usual ones; 0 is 4 bits everywhere")
+    arguments = parser.parse_args()
+    budgets = [b or None for b in arguments.budgets] if arguments.budgets else BUDGETS
+    edgewen = arguments.edgewen.resolve()
+    further = [f"--{flag}" for flag in arguments.quantize]
+    repository = pathlib.Path(__file__).resolve().parent.parent
+    models = {name: arguments.data / "models" / name for name in ["stories260k-qwen2-pad", "babyllama361-qwen2-bias"]}
+    models["demo"] = repository / "fixtures/demo"
+    with tempfile.TemporaryDirectory() as name, arguments.output.open("w", encoding="utf-8") as output:
+        folder = pathlib.Path(name)
+        calibration, stories, valid = texts(arguments.data, folder)
+        for model, directory in models.items():
+            text = valid if model == "demo" else stories
+            for calibrated_on, path in calibration.items():
+                for budget in budgets:
+                    packed, report = folder / "model.ewn", folder / "report.json"
+                    command = [edgewen, "quantize", directory, "-o", packed, "--force", "--json"]
+                    command += ["--head", HEAD, "--report", report, *further]
+                    command += ["--calibration", path] if path else []
+                    # Without a budget the text that is held out otherwise is left in: what a user would run.
+                    command += ["--bits-budget", budget] if budget else []
+                    summary = run(command)
+                    kl = run([edgewen, "eval", "kl", "--model", packed, "--reference", directory,
+                              "--file", text, "--json"])
+                    details = json.loads(report.read_text(encoding="utf-8"))
+                    line = {
+                        "model": model,
+                        "calibration": calibrated_on,
+                        "budget": budget,
+                        "bits_per_weight": summary["bits_per_weight"],
+                        "file_bytes": summary["file_bytes"],
+                        "seconds": summary["seconds"],
+                        "eval": kl,
+                        "chosen": details.get("budget"),
+                        "command": " ".join(str(part) for part in command[1:]).replace(str(folder) + "/", ""),
+                    }
+                    output.write(json.dumps(line) + "\n")
+                    output.flush()
+
+
+if __name__ == "__main__":
+    main()
