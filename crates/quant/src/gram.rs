@@ -90,6 +90,28 @@ impl Gram {
         rows.flatten().copied().collect()
     }
 
+    /// The whole of H / tokens, row-major, as it is for inputs that are divided by `scales`.
+    pub(crate) fn scaled(&self, scales: Option<&[f32]>) -> Vec<f32> {
+        let n = self.inputs;
+        let mut whole = vec![0.0; n * n];
+        for (j, strip) in self.strips.iter().enumerate() {
+            let start = j * STRIP;
+            let width = STRIP.min(n - start);
+            for (row, values) in strip.chunks_exact(width).enumerate() {
+                // Rows below the diagonal block are doubled.
+                let factor = if row < width { 1.0 } else { 0.5 } / self.tokens.max(1) as f32;
+                for (column, value) in values.iter().enumerate() {
+                    let (row, column) = (start + row, start + column);
+                    let scale = scales.map_or(1.0, |s| s[row] * s[column]);
+                    let value = value * factor / scale;
+                    whole[row * n + column] = value;
+                    whole[column * n + row] = value;
+                }
+            }
+        }
+        whole
+    }
+
     /// tr(d H dᵀ) / tokens of each row of `d` [rows, inputs]: the mean squared output of these rows.
     pub(crate) fn energies(&self, d: &[f32], rows: usize) -> Vec<f64> {
         let n = self.inputs;

@@ -78,7 +78,7 @@ impl Job<'_, '_, '_> {
         let work = sample.weights.len() as f64 * head.inputs as f64 / 2.0;
         let meter = &mut *self.meter;
         let mut tick = || meter.tick(work, "output head");
-        Ok(search(&sample, gram, self.workers, &mut tick)?.scaling)
+        Ok(search(&sample, gram, None, self.workers, &mut tick)?.scaling)
     }
 
     /// Rounds and writes a matrix, with the scales if they make it better than plain rounding. Returns those used.
@@ -116,8 +116,9 @@ impl Job<'_, '_, '_> {
         let target = (scales.is_some() && self.output.wants_target()).then(|| target(fused, &plan));
         // On the workers, for the sake of the twin.
         let output = &mut *self.output;
-        self.workers
-            .install(|| output.write_matrix(fused, &rounded, &plain, &sizes, &used, metric, target))?;
+        self.workers.install(|| {
+            output.write_matrix(fused, &rounded, &plain, &sizes, &used, metric, target, Vec::new())
+        })?;
         self.meter.tick(0.7 * head_work(fused), &fused.packed)?;
         Ok(used)
     }
@@ -186,6 +187,7 @@ fn write_dense(
         alpha: 0.0,
         duo: false,
         clipped: 0.0,
+        steps: Vec::new(),
     });
     Ok(())
 }

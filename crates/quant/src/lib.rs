@@ -12,27 +12,34 @@ mod apply;
 mod attention;
 mod budget;
 mod calibrate;
+mod cholesky;
+mod descent;
 mod error;
+mod feedback;
 mod fold;
 mod gram;
 mod head;
 mod held_out;
 mod matrix;
+mod objective;
 mod options;
 mod output;
 mod overlay;
 mod quantizer;
+mod ranges;
+mod refine;
 mod repack;
 mod report;
 mod round;
 mod rtn;
 mod search;
+mod sequence;
 
 pub use budget::{BudgetReport, Sensitivity};
 pub use error::{Error, Result};
 pub use options::{Calibration, Effort, HeadBits, Method, Progress, QuantizeOptions, Silent, Step};
 pub use repack::{RepackOptions, RepackReport, RoundedScales, repack};
-pub use report::{CalibrationReport, Measure, Report, TensorReport, Totals};
+pub use report::{CalibrationReport, Measure, Report, StepError, TensorReport, Totals};
 
 use calibrate::Text;
 use edgewen_engine::{Batch, Forward};
@@ -111,11 +118,17 @@ pub(crate) fn quantize_once(
 
     let mut total = head::work(checkpoint, options);
     total += match &text {
+        Some(text) if options.method == Method::AwqGptq => {
+            sequence::layers_work(checkpoint.config(), options, text.batch.len())
+        }
         Some(text) => quantizer::layers_work(checkpoint.config(), options.group, text.batch.len()),
         None => rtn::work(checkpoint),
     };
     let meter = Meter::new(progress, total);
     let out = match text {
+        Some(text) if options.method == Method::AwqGptq => {
+            awq_gptq(checkpoint, options, &text.batch, &workers, out, meter)?
+        }
         Some(text) => awq(checkpoint, options, &text.batch, &workers, out, meter)?,
         None => {
             let (mut out, mut meter) = (out, meter);
@@ -166,6 +179,21 @@ fn header(
     };
     let (config, generation) = (checkpoint.config().clone(), checkpoint.generation().clone());
     Header { config, generation, quantization, tokenizer }
+}
+
+/// The layers one after the other, then the head.
+fn awq_gptq<'a>(
+    checkpoint: &'a Checkpoint,
+    options: &QuantizeOptions,
+    batch: &Batch,
+    workers: &rayon::ThreadPool,
+    mut output: Output<'a>,
+    mut meter: Meter<'_>,
+) -> Result<Output<'a>> {
+    let gram = sequence::quantize_layers(checkpoint, options, batch, workers, &mut output, &mut meter)?;
+    head::write_head(checkpoint, options, Some(&gram), workers, &mut output, &mut meter)?;
+    meter.finish()?;
+    Ok(output)
 }
 
 /// The calibration pass and all that it writes.

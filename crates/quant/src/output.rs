@@ -3,7 +3,7 @@
 use crate::apply::{Rounded, round_eight};
 use crate::fold;
 use crate::matrix::{Fused, Metric};
-use crate::report::TensorReport;
+use crate::report::{StepError, TensorReport};
 use crate::search::Scaling;
 use crate::{QuantizeOptions, Result};
 use edgewen_engine::Norm;
@@ -103,6 +103,7 @@ impl<'a> Output<'a> {
         scaling: &Scaling,
         metric: Metric<'_>,
         target: Option<Vec<f32>>,
+        steps: Vec<StepError>,
     ) -> Result<()> {
         let Rounded { matrix, errors, clipped } = rounded;
         for (index, part) in fused.parts.iter().enumerate() {
@@ -122,6 +123,7 @@ impl<'a> Output<'a> {
                 alpha: scaling.alpha,
                 duo: scaling.duo,
                 clipped: clipped[index],
+                steps: steps.clone(),
             });
         }
         if let Some(twin) = &mut self.twin {

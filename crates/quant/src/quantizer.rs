@@ -166,7 +166,7 @@ impl<'a, 'p> Quantizer<'a, 'p> {
             let meter = &mut self.meter;
             let mut tick = || meter.tick(search_work / CANDIDATES as f64, &what);
             // The closure stays on this thread; only the products inside the search run on the workers.
-            search(&fused, &gram, self.workers, &mut tick)?
+            search(&fused, &gram, None, self.workers, &mut tick)?
         } else {
             let metric = Metric::Output(&gram);
             let plain = self.workers.install(|| match bits {
@@ -247,7 +247,7 @@ impl<'a, 'p> Quantizer<'a, 'p> {
                 let (output, plain, scaling) = (&mut self.output, &found.plain, &found.scaling);
                 // On the workers, for the sake of the twin.
                 self.workers.install(|| {
-                    output.write_matrix(fused, &rounded, plain, &sizes, scaling, metric, target)
+                    output.write_matrix(fused, &rounded, plain, &sizes, scaling, metric, target, Vec::new())
                 })?;
                 Ok(true)
             }
@@ -256,7 +256,7 @@ impl<'a, 'p> Quantizer<'a, 'p> {
 }
 
 /// `out` [tokens, rows] becomes `x` [tokens, inputs] times the transposed weights. Runs on rayon's current pool.
-fn multiply(x: &[f32], fused: &Fused, out: &mut [f32]) {
+pub(crate) fn multiply(x: &[f32], fused: &Fused, out: &mut [f32]) {
     let (inputs, rows) = (fused.inputs, fused.rows());
     let tasks = out.par_chunks_mut(TOKENS_PER_TASK * rows).zip(x.par_chunks(TOKENS_PER_TASK * inputs));
     tasks.for_each(|(out, x)| {

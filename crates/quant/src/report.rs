@@ -1,6 +1,6 @@
 //! What was done to each tensor and what it cost, for `--report` and for tests.
 
-use crate::BudgetReport;
+use crate::{BudgetReport, Step};
 use serde::{Deserialize, Serialize};
 
 /// The result of a quantization.
@@ -98,6 +98,18 @@ pub struct TensorReport {
     pub duo: bool,
     /// Share of the groups whose range was clipped.
     pub clipped: f64,
+    /// Relative error of the fused matrix that it is part of, after each step of `awq-gptq` that was done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepError>,
+}
+
+/// Relative error after a step.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct StepError {
+    /// The step.
+    pub step: Step,
+    /// As [`TensorReport::error`].
+    pub error: f64,
 }
 
 impl Totals {

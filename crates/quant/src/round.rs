@@ -19,7 +19,7 @@ pub(crate) struct Fit {
     /// As stored.
     pub(crate) zero: u8,
     /// Distance between two codes.
-    step: f32,
+    pub(crate) step: f32,
     /// Code of 0.
     origin: f32,
     /// Largest code.
@@ -48,6 +48,19 @@ impl Fit {
         let (scale, high_step) = finite_f16(16.0 * step_of(zero))?;
         let zero = if high_step == 0.0 { 0 } else { zero };
         Some(Fit { scale, zero, step: high_step / 16.0, origin: 16.0 * f32::from(zero), top: 255.0 })
+    }
+
+    /// Four bits with this step, or the nearest that an f16 holds, and this zero point. `None` if there is none or it
+    /// is 0.
+    pub(crate) fn with_step(step: f32, zero: u8) -> Option<Fit> {
+        let (scale, step) = finite_f16(step)?;
+        (step > 0.0).then_some(Fit { scale, zero, step, origin: f32::from(zero), top: 15.0 })
+    }
+
+    /// What a weight becomes.
+    #[inline]
+    pub(crate) fn rounded(&self, weight: f32) -> f32 {
+        if self.step == 0.0 { 0.0 } else { self.relative(weight) * self.step }
     }
 
     /// The code of a weight.

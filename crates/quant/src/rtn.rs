@@ -45,8 +45,9 @@ pub(crate) fn write_layers(
             let sizes = workers.install(|| sizes(&fused, metric));
             let plain = rounded.errors.clone();
             let scaling = Scaling::default();
-            workers
-                .install(|| output.write_matrix(&fused, &rounded, &plain, &sizes, &scaling, metric, None))?;
+            workers.install(|| {
+                output.write_matrix(&fused, &rounded, &plain, &sizes, &scaling, metric, None, Vec::new())
+            })?;
             let what = format!("layer {} of {layers}: {packed}", layer + 1);
             meter.tick(WORK * fused.weights.len() as f64, &what)?;
         }

@@ -38,10 +38,12 @@ pub(crate) struct Found {
     pub(crate) plain: Vec<f64>,
 }
 
-/// Tries all exponents. `tick` is called before each candidate and may end the search.
+/// Tries all exponents. Inputs with the same number in `ties` get the same scale. `tick` is called before each candidate
+/// and may end the search.
 pub(crate) fn search(
     fused: &Fused,
     gram: &Gram,
+    ties: Option<&[usize]>,
     workers: &ThreadPool,
     tick: &mut dyn FnMut() -> Result<()>,
 ) -> Result<Found> {
@@ -50,8 +52,12 @@ pub(crate) fn search(
     let plain = workers.install(|| plain_errors(fused, metric))?;
     let mut best = Scaling::default();
     let mut best_sum: f64 = plain.iter().sum();
-    let activations = gram.mean_absolute();
-    let weights = relative_weights(fused);
+    let mut activations = gram.mean_absolute();
+    let mut weights = relative_weights(fused);
+    if let Some(ties) = ties {
+        share(&mut activations, ties);
+        share(&mut weights, ties);
+    }
     for duo in [false, true] {
         for step in usize::from(!duo)..GRID {
             tick()?;
@@ -92,6 +98,15 @@ fn candidate(activations: &[f32], weights: Option<&Vec<f32>>, alpha: f64) -> Vec
     let middle = largest.sqrt() * smallest.sqrt();
     scales.iter_mut().for_each(|s| *s /= middle);
     scales
+}
+
+/// Gives values with the same number their mean.
+fn share(values: &mut [f32], ties: &[usize]) {
+    let mut sums = vec![(0.0f32, 0.0f32); values.len()];
+    for (value, &tie) in values.iter().zip(ties) {
+        sums[tie] = (sums[tie].0 + value, sums[tie].1 + 1.0);
+    }
+    values.iter_mut().zip(ties).for_each(|(value, &tie)| *value = sums[tie].0 / sums[tie].1);
 }
 
 /// For each column the mean over the rows of |w| / max |w in its group|.
@@ -186,7 +201,7 @@ mod tests {
                 ticks += 1;
                 Ok(())
             };
-            let found = search(&fused, &gram, &workers, &mut tick).unwrap();
+            let found = search(&fused, &gram, None, &workers, &mut tick).unwrap();
             assert_eq!(ticks, CANDIDATES);
             let scales = found.scaling.scales.unwrap();
             assert!(scales.iter().all(|s| s.is_finite() && *s > 0.0));
@@ -217,7 +232,7 @@ mod tests {
         let workers = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
         for factor in [0.0, 1e-8, 1e-30, 1e-44] {
             let fused = matrix(random(5 * 100, 8).iter().map(|w| w * factor).collect(), 100);
-            let found = search(&fused, &gram(100), &workers, &mut || Ok(())).unwrap();
+            let found = search(&fused, &gram(100), None, &workers, &mut || Ok(())).unwrap();
             assert!(found.plain[0].is_finite());
             let scales = found.scaling.scales.as_deref();
             let metric = Metric::Weight;

@@ -1,0 +1,258 @@
+//! Rounds a matrix as well as its Gram matrix allows: ranges, error feedback, coordinate descent.
+//!
+//! Works on the weights with all factors multiplied in. After each step a row keeps the better of before and after, so
+//! that no step makes a row worse, and in the end the better of the result and plain rounding.
+
+use crate::apply::Rounded;
+use crate::matrix::{Fused, rows_per_task};
+use crate::objective::{Objective, Pull};
+use crate::round::Fit;
+use crate::{Result, descent, feedback, ranges};
+use edgewen_layout::{QuantizedMatrix, RowBlockShape, WeightBits};
+use rayon::prelude::*;
+
+/// Which steps are done, and how thoroughly.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Steps<'a> {
+    /// Parts of a group's range that are tried at either end; the first is 1, and alone it is no search.
+    pub(crate) clips: &'a [f32],
+    /// Whether columns make up for each other.
+    pub(crate) feedback: bool,
+    /// Rounds of coordinate descent.
+    pub(crate) rounds: usize,
+}
+
+/// The factors of a matrix before rounding.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Factors<'a> {
+    /// One a column; the inputs are divided by it.
+    pub(crate) columns: Option<&'a [f32]>,
+    /// One a row; the outputs are to be divided by it.
+    pub(crate) rows: Option<&'a [f32]>,
+}
+
+/// A matrix with its factors, and what it was made into.
+#[derive(Debug)]
+pub(crate) struct Refined {
+    /// As of the other method.
+    pub(crate) rounded: Rounded,
+    /// What was rounded: weights with all factors, moved where the pull wants them.
+    pub(crate) target: Vec<f32>,
+    /// Errors after ranges, feedback and descent, one a part.
+    pub(crate) steps: [Vec<f64>; 3],
+}
+
+/// Rounds `fused`. `objective` is for its scaled columns, `pull` for its weights without factors. Fails if a scale does
+/// not fit f16. Runs on rayon's current pool.
+pub(crate) fn refine(
+    fused: &Fused,
+    factors: Factors<'_>,
+    objective: &Objective,
+    pull: Option<Pull<'_>>,
+    steps: Steps<'_>,
+) -> Result<Refined> {
+    let (n, rows) = (fused.inputs, fused.rows());
+    let shape = RowBlockShape { rows, inputs: n, group: fused.group, bits: WeightBits::Four };
+    let mut matrix = QuantizedMatrix::zeroed(shape);
+    let mut target = vec![0.0; rows * n];
+    let groups = shape.groups();
+    let chunk = rows_per_task(rows);
+    let results: Vec<TaskResult> = matrix
+        .codes
+        .par_chunks_mut(chunk * n)
+        .zip(matrix.scales.par_chunks_mut(chunk * groups))
+        .zip(matrix.zeros.par_chunks_mut(chunk * groups))
+        .zip(target.par_chunks_mut(chunk * n))
+        .enumerate()
+        .map(|(index, (((codes, scales), zeros), target))| {
+            let task = Task::new(fused, factors, objective, pull, index * chunk, codes.len() / n);
+            let State { fits, changes, result } = task.run(steps)?;
+            for (row, codes) in codes.chunks_exact_mut(n).enumerate() {
+                let values = task.weights[row * n..].iter().zip(&changes[row * n..]);
+                for (column, (code, (w, d))) in codes.iter_mut().zip(values).enumerate() {
+                    *code = fits[row * groups + column / objective.size].code(w + d);
+                }
+            }
+            scales.iter_mut().zip(&fits).for_each(|(scale, fit)| *scale = fit.scale);
+            zeros.iter_mut().zip(&fits).for_each(|(zero, fit)| *zero = fit.zero);
+            target.copy_from_slice(&task.target);
+            Ok(result)
+        })
+        .collect::<Result<_>>()?;
+    let by_part = |of: &dyn Fn(&TaskResult) -> &[f64]| -> Vec<f64> {
+        let all: Vec<f64> = results.iter().flat_map(|result| of(result)).copied().collect();
+        fused.parts.iter().map(|part| all[part.rows.clone()].iter().sum()).collect()
+    };
+    let steps = std::array::from_fn(|step| by_part(&|result| &result.steps[step]));
+    let clipped = by_part(&|result| &result.clipped);
+    let share =
+        |(part, count): (&crate::matrix::Part, &f64)| count / (part.rows.len() * groups).max(1) as f64;
+    let clipped = fused.parts.iter().zip(&clipped).map(share).collect();
+    let rounded = Rounded { errors: by_part(&|result| &result.errors), clipped, matrix };
+    Ok(Refined { rounded, target, steps })
+}
+
+/// Energies of rows with their factors undone.
+#[derive(Debug, Default)]
+struct TaskResult {
+    errors: Vec<f64>,
+    steps: [Vec<f64>; 3],
+    clipped: Vec<f64>,
+}
+
+/// The rows of a task on their way.
+struct State {
+    fits: Vec<Fit>,
+    /// Rounded weights minus unrounded ones.
+    changes: Vec<f32>,
+    result: TaskResult,
+}
+
+/// Some rows of a matrix.
+struct Task<'a> {
+    fused: &'a Fused,
+    objective: &'a Objective,
+    first: usize,
+    rows: usize,
+    /// [rows, inputs] with all factors.
+    weights: Vec<f32>,
+    /// The weights moved by the pull.
+    target: Vec<f32>,
+    /// The pull with all factors.
+    r: Option<(Vec<f32>, Vec<f64>)>,
+    /// Squares of the row factors.
+    squares: Vec<f64>,
+}
+
+impl<'a> Task<'a> {
+    fn new(
+        fused: &'a Fused,
+        factors: Factors<'a>,
+        objective: &'a Objective,
+        pull: Option<Pull<'a>>,
+        first: usize,
+        rows: usize,
+    ) -> Self {
+        let n = fused.inputs;
+        let factor = |row: usize| factors.rows.map_or(1.0, |f| f[first + row]);
+        let mut weights = fused.weights[first * n..][..rows * n].to_vec();
+        for (row, weights) in weights.chunks_exact_mut(n).enumerate() {
+            if let Some(scales) = factors.columns {
+                weights.iter_mut().zip(scales).for_each(|(w, s)| *w *= s);
+            }
+            weights.iter_mut().for_each(|w| *w *= factor(row));
+        }
+        let squares: Vec<f64> = (0..rows).map(|row| f64::from(factor(row)).powi(2)).collect();
+        let r = pull.map(|pull| {
+            let mut r = pull.r[first * n..][..rows * n].to_vec();
+            for (row, r) in r.chunks_exact_mut(n).enumerate() {
+                if let Some(scales) = factors.columns {
+                    r.iter_mut().zip(scales).for_each(|(r, s)| *r /= s);
+                }
+                r.iter_mut().for_each(|r| *r *= factor(row));
+            }
+            let e = pull.e[first..].iter().zip(&squares).map(|(e, square)| e * square).collect();
+            (r, e)
+        });
+        let mut task = Task { fused, objective, first, rows, weights, target: Vec::new(), r, squares };
+        task.target = objective.target(&task.weights, task.pull());
+        task
+    }
+
+    fn pull(&self) -> Option<Pull<'_>> {
+        self.r.as_ref().map(|(r, e)| Pull { r, e })
+    }
+
+    fn run(&self, steps: Steps<'_>) -> Result<State> {
+        let Objective { n, size, .. } = *self.objective;
+        let groups = self.objective.blocks.len();
+        let fits = ranges::whole(&self.target, n, size);
+        let bad = |index| self.fused.too_large(self.first + index / groups);
+        let fits: Vec<Fit> =
+            fits.into_iter().enumerate().map(|(i, fit)| fit.ok_or_else(|| bad(i))).collect::<Result<_>>()?;
+        let changes = self.nearest(&self.target, &fits);
+        let (_, mut damped) = self.energies(&changes);
+        let mut state = State { fits, changes, result: TaskResult::default() };
+
+        let whole = state.fits.clone();
+        if steps.clips.len() > 1 {
+            let narrow = ranges::narrow(&self.target, self.objective, &state.fits, steps.clips);
+            let changes = self.nearest(&self.target, &narrow);
+            self.keep_better(&mut state, &mut damped, &narrow, &changes);
+        }
+        let clipped = |row: usize| {
+            let groups = row * groups..(row + 1) * groups;
+            groups.filter(|&g| state.fits[g].scale != whole[g].scale).count() as f64
+        };
+        state.result.clipped = (0..self.rows).map(clipped).collect();
+        state.result.steps[0] = self.errors(&state.changes);
+        if steps.feedback {
+            let fits = state.fits.clone();
+            let mut changes = feedback::round(&self.target, self.objective, &fits);
+            let moved = changes.iter_mut().zip(self.target.iter().zip(&self.weights));
+            moved.for_each(|(d, (target, w))| *d += target - w);
+            self.keep_better(&mut state, &mut damped, &fits, &changes);
+        }
+        state.result.steps[1] = self.errors(&state.changes);
+        for _ in 0..steps.rounds {
+            let State { fits, changes, .. } = &mut state;
+            if descent::round(&self.weights, self.objective, self.pull(), fits, changes) == 0 {
+                break;
+            }
+        }
+        state.result.steps[2] = self.errors(&state.changes);
+        // Against plain rounding the energy counts as it is, without the damping.
+        let mut errors = state.result.steps[2].clone();
+        let plain: Option<Vec<Fit>> = ranges::whole(&self.weights, n, size).into_iter().collect();
+        if let Some(plain) = plain {
+            let changes = self.nearest(&self.weights, &plain);
+            for (row, error) in self.errors(&changes).into_iter().enumerate() {
+                if error < errors[row] {
+                    errors[row] = error;
+                    state.copy_row(row, n, groups, &plain, &changes);
+                }
+            }
+        }
+        state.result.errors = errors;
+        Ok(state)
+    }
+
+    /// Rounds `from` to nearest; the changes are those of the weights.
+    fn nearest(&self, from: &[f32], fits: &[Fit]) -> Vec<f32> {
+        let mut changes = vec![0.0; from.len()];
+        let size = self.objective.size;
+        let rows = changes.chunks_exact_mut(self.objective.n).zip(from.chunks_exact(self.objective.n));
+        let groups = rows.flat_map(|(out, from)| out.chunks_mut(size).zip(from.chunks(size)));
+        groups.zip(fits).for_each(|((out, from), fit)| fit.round_into(from, out));
+        changes.iter_mut().zip(&self.weights).for_each(|(d, w)| *d -= w);
+        changes
+    }
+
+    fn energies(&self, changes: &[f32]) -> (Vec<f64>, Vec<f64>) {
+        self.objective.energies(changes, self.pull())
+    }
+
+    /// Energies with the row factors undone.
+    fn errors(&self, changes: &[f32]) -> Vec<f64> {
+        let plain = self.energies(changes).0;
+        plain.iter().zip(&self.squares).map(|(error, square)| error / square).collect()
+    }
+
+    fn keep_better(&self, state: &mut State, damped: &mut [f64], fits: &[Fit], changes: &[f32]) {
+        let (_, energies) = self.energies(changes);
+        let (n, groups) = (self.objective.n, self.objective.blocks.len());
+        for (row, energy) in energies.into_iter().enumerate() {
+            if energy < damped[row] {
+                damped[row] = energy;
+                state.copy_row(row, n, groups, fits, changes);
+            }
+        }
+    }
+}
+
+impl State {
+    fn copy_row(&mut self, row: usize, n: usize, groups: usize, fits: &[Fit], changes: &[f32]) {
+        self.fits[row * groups..][..groups].copy_from_slice(&fits[row * groups..][..groups]);
+        self.changes[row * n..][..n].copy_from_slice(&changes[row * n..][..n]);
+    }
+}
