@@ -16,6 +16,8 @@ use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Command, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+use edgewen_layout::GroupSize;
+use edgewen_quant::HeadBits;
 
 use accel::ACCEL_EXAMPLES;
 pub use accel::{AccelArgs, AccelMode, AccelReportArgs, AccelVerb, AttentionArg, DataRateArg, Switch};
@@ -23,7 +25,7 @@ pub use compare::{CompareArgs, ScoreArgs};
 use eval::{EVAL_EXAMPLES, PERPLEXITY_EXAMPLES};
 pub use eval::{EvalArgs, EvalVerb, KlArgs, PerplexityArgs, ProtocolArgs, WindowsArg};
 use exchange::{EXPORT_EXAMPLES, IMPORT_EXAMPLES};
-pub use exchange::{ExportArgs, ImportArgs, LayoutArg};
+pub use exchange::{ExportArgs, FormatArg, ImportArgs};
 pub use tasks::{ProtocolArg, RunArgs, TaskArg, TasksArgs, WnliArgs};
 use values::{above_zero, finite, fraction, non_negative, positive, probability};
 
@@ -81,7 +83,8 @@ pub enum Verb {
     /// Measure the speed of a model on this machine.
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(BenchArgs),
-    /// Write a packed file in the layout of another design.
+    /// Write a packed file in another format: an AutoAWQ checkpoint, or the
+    /// layout of another design.
     #[command(after_help = EXPORT_EXAMPLES)]
     Export(ExportArgs),
     /// Make a packed file from one in the layout of another design.
@@ -219,8 +222,12 @@ Examples:
   edgewen quantize ./Qwen2.5-0.5B-Instruct -o qwen.ewn
   edgewen quantize ./Qwen2.5-0.5B-Instruct -o qwen.ewn --bits-budget 4.5
 
+  edgewen quantize ./Qwen2.5-0.5B-Instruct-AWQ -o qwen.ewn
+
 The calibration text shows AWQ which inputs matter: a few pages of what the
-model will be used for. Ctrl-C leaves no file behind.";
+model will be used for. A checkpoint that is quantized already (AutoAWQ, GPTQ,
+compressed-tensors) is imported as it is: nothing is rounded again. Ctrl-C
+leaves no file behind.";
 
 /// `edgewen quantize`
 #[derive(Debug, Args)]
@@ -231,21 +238,23 @@ pub struct QuantizeArgs {
     /// Packed file to write.
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: PathBuf,
-    /// How to round the weights.
-    #[arg(long, value_name = "NAME", default_value = "awq-gptq")]
-    pub method: MethodArg,
-    /// How long awq-gptq searches.
-    #[arg(long, value_name = "NAME", default_value = "normal")]
-    pub effort: EffortArg,
+    /// How to round the weights [default: awq-gptq].
+    #[arg(long, value_name = "NAME")]
+    pub method: Option<MethodArg>,
+    /// How long awq-gptq searches [default: normal].
+    #[arg(long, value_name = "NAME")]
+    pub effort: Option<EffortArg>,
     /// Steps of awq-gptq to leave out, for studies of what each is worth.
     #[arg(long, value_name = "STEP", value_delimiter = ',')]
     pub skip: Vec<StepArg>,
-    /// Inputs that share a scale: 32, 64 or 128.
-    #[arg(long, value_name = "N", default_value = "64")]
-    pub group: GroupArg,
-    /// Bits of the embedding and the output head: 4, 8 or 16.
-    #[arg(long, value_name = "BITS", default_value = "8")]
-    pub head: HeadArg,
+    /// Inputs that share a scale: 32, 64 or 128 [default: 64, or what a
+    /// quantized checkpoint has].
+    #[arg(long, value_name = "N")]
+    pub group: Option<GroupArg>,
+    /// Bits of the embedding and the output head: 4, 8 or 16 [default: 8; 16
+    /// for quantized checkpoints].
+    #[arg(long, value_name = "BITS")]
+    pub head: Option<HeadArg>,
     /// Let the matrices that matter most take 8 bits, as long as all matrices
     /// together take at most B bits a weight, scales included: measured on
     /// text that is held out; takes about twice the time.
@@ -254,13 +263,13 @@ pub struct QuantizeArgs {
     /// Calibration text (UTF-8) [default: a built-in text].
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub calibration: Option<PathBuf>,
-    /// Tokens of the calibration text to use.
-    #[arg(long, value_name = "N", default_value_t = 8192, value_parser = positive)]
-    pub calibration_tokens: usize,
+    /// Tokens of the calibration text to use [default: 8192].
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub calibration_tokens: Option<usize>,
     /// Tokens of the calibration text to hold out for measuring where bits
-    /// are chosen; at most an eighth of the text.
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = positive)]
-    pub held_out_tokens: usize,
+    /// are chosen; at most an eighth of the text [default: 1024].
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub held_out_tokens: Option<usize>,
     /// Write what was done to each tensor, and its error: as a page with
     /// plots where FILE ends in .html, else as JSON.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -348,6 +357,17 @@ pub enum GroupArg {
     G128,
 }
 
+impl GroupArg {
+    /// The group in the library.
+    pub fn size(self) -> GroupSize {
+        match self {
+            GroupArg::G32 => GroupSize::G32,
+            GroupArg::G64 => GroupSize::G64,
+            GroupArg::G128 => GroupSize::G128,
+        }
+    }
+}
+
 /// Bits of the embedding and the output head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum HeadArg {
@@ -360,6 +380,17 @@ pub enum HeadArg {
     /// Not quantized.
     #[value(name = "16")]
     Sixteen,
+}
+
+impl HeadArg {
+    /// The bits in the library.
+    pub fn bits(self) -> HeadBits {
+        match self {
+            HeadArg::Four => HeadBits::Four,
+            HeadArg::Eight => HeadBits::Eight,
+            HeadArg::Sixteen => HeadBits::Sixteen,
+        }
+    }
 }
 
 const GENERATE_EXAMPLES: &str = "\

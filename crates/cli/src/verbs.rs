@@ -11,4 +11,5 @@ pub mod import;
 pub mod inspect;
 pub mod logits;
 pub mod quantize;
+pub mod repack;
 pub mod tokenize;

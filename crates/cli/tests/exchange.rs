@@ -13,7 +13,7 @@ fn a_model_comes_back_as_it_went() {
     for (head, config) in [("4", "c"), ("8", "m.ewn"), ("16", "c")] {
         let quantize = ["quantize", "c", "-o", "m.ewn", "--method", "rtn", "--force", "--head", head];
         scratch.run(&quantize).succeeds();
-        let export = ["export", "m.ewn", "--layout", "awq-macro", "-o", "m.bin", "--force", "--json"];
+        let export = ["export", "m.ewn", "--format", "awq-macro", "-o", "m.bin", "--force", "--json"];
         let json = scratch.run(&export).succeeds().json();
         let bytes = std::fs::metadata(scratch.path("m.bin")).unwrap().len();
         assert_eq!(json["file_bytes"], bytes);
@@ -30,7 +30,7 @@ fn a_model_comes_back_as_it_went() {
         scratch.run(&["inspect", "back.ewn", "--verify"]).succeeds();
         scratch.run(&["generate", "hello", "--model", "back.ewn", "-n", "3"]).succeeds();
         scratch
-            .run(&["export", "back.ewn", "--layout", "awq-macro", "-o", "again.bin", "--force"])
+            .run(&["export", "back.ewn", "--format", "awq-macro", "-o", "again.bin", "--force"])
             .succeeds();
         let read = |name: &str| std::fs::read(scratch.path(name)).unwrap();
         assert!(read("m.bin") == read("again.bin"), "head of {head} bits");
@@ -40,7 +40,7 @@ fn a_model_comes_back_as_it_went() {
 #[test]
 fn export_says_what_was_rounded() {
     let scratch = Scratch::new();
-    let run = scratch.run(&["export", "demo", "--layout", "awq-macro", "-o", "demo.bin"]).succeeds();
+    let run = scratch.run(&["export", "demo", "--format", "awq-macro", "-o", "demo.bin"]).succeeds();
     for word in ["demo.bin.json", "dequantized from 4 bits", "rounded to f16"] {
         assert!(run.out.contains(word), "{word} is not in {}", run.out);
     }
@@ -54,9 +54,9 @@ fn what_cannot_be_exchanged_is_refused_and_leaves_nothing() {
     let scratch = Scratch::new();
     scratch.checkpoint("c", &TinySpec::default());
     scratch.run(&["quantize", "c", "-o", "m.ewn", "--method", "rtn", "--group", "32"]).succeeds();
-    let export = ["export", "m.ewn", "--layout", "awq-macro", "-o", "m.bin"];
+    let export = ["export", "m.ewn", "--format", "awq-macro", "-o", "m.bin"];
     scratch.run(&export).fails_with(&["layers.0.qkv", "32 inputs", "--group 64"]);
-    scratch.run(&["export", "c", "--layout", "awq-macro", "-o", "m.bin"]).fails_with(&["is a directory"]);
+    scratch.run(&["export", "c", "--format", "awq-macro", "-o", "m.bin"]).fails_with(&["is a directory"]);
     scratch.write("m.bin.json", "precious");
     scratch.run(&export).fails_with(&["m.bin.json", "--force"]);
     scratch.write("short.bin", [0; 100]);

@@ -1,16 +1,19 @@
-//! `edgewen export` and `edgewen import`: files of other designs.
+//! `edgewen export` and `edgewen import`: files of others.
 
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
 pub const EXPORT_EXAMPLES: &str = "\
-Example:
-  edgewen export qwen.ewn --layout awq-macro -o qwen.bin
+Examples:
+  edgewen export qwen.ewn --format autoawq -o ./Qwen-AWQ
+  edgewen export qwen.ewn --format awq-macro -o qwen.bin
 
-Matrices keep every bit. Norms, biases and the embedding become f16: an
+4-bit matrices keep every bit. Norms, biases and the embedding become f16: an
 embedding of 4 or 8 bits is dequantized, and what had to be rounded is
-counted. Beside the file goes a manifest, qwen.bin.json.";
+counted. autoawq makes a directory that transformers and vLLM load; matrices
+with 8 bits become f16 in it. awq-macro writes a manifest beside the file,
+qwen.bin.json.";
 
 /// `edgewen export`
 #[derive(Debug, Args)]
@@ -19,12 +22,12 @@ pub struct ExportArgs {
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: String,
     /// What to write.
-    #[arg(long, value_name = "NAME")]
-    pub layout: LayoutArg,
-    /// File to write.
-    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, alias = "layout", value_name = "NAME")]
+    pub format: FormatArg,
+    /// File, or for autoawq directory, to write.
+    #[arg(short, long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub output: PathBuf,
-    /// Replace existing files.
+    /// Replace existing files, or an earlier export.
     #[arg(long)]
     pub force: bool,
     /// Print JSON.
@@ -32,9 +35,11 @@ pub struct ExportArgs {
     pub json: bool,
 }
 
-/// Layouts of other designs.
+/// Formats of others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LayoutArg {
+pub enum FormatArg {
+    /// A checkpoint directory as AutoAWQ writes it (gemm).
+    Autoawq,
     /// That of arXiv 2504.17376: 288 bytes for 8 channels by 64 inputs.
     AwqMacro,
 }

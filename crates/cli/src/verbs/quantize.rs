@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
-use edgewen_layout::GroupSize;
 use edgewen_model::Checkpoint;
-use edgewen_quant::{BudgetReport, Calibration, Effort, HeadBits, Method, QuantizeOptions, Report};
+use edgewen_quant::{BudgetReport, Calibration, Effort, Method, QuantizeOptions, Report};
 use serde::Serialize;
 
 use crate::args::{EffortArg, GroupArg, HeadArg, MethodArg, QuantizeArgs};
@@ -40,12 +39,15 @@ struct Summary<'a> {
 /// Quantizes, then prints what came of it.
 pub fn run(arguments: &QuantizeArgs) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::open(&arguments.checkpoint)?;
+    if checkpoint.quantization().is_some() {
+        return super::repack::run(&checkpoint, arguments);
+    }
     let options = options(arguments)?;
     let cancel = interrupt::listen(Second::Waits)?;
     // Opened now: a folder that is not there is no news for after the work.
     let report_file = arguments.report.as_deref().map(files::begin).transpose()?;
 
-    let mut watch = Watch { progress: None, cancel };
+    let mut watch = Watch::new(cancel, "quantizing");
     let report = match edgewen_quant::quantize(&checkpoint, &arguments.output, &options, &mut watch) {
         Err(edgewen_quant::Error::Cancelled) => return Err(Interrupted.into()),
         result => result?,
@@ -70,48 +72,51 @@ fn options(arguments: &QuantizeArgs) -> anyhow::Result<QuantizeOptions> {
         Some(path) => Calibration::from_file(path)?,
         None => Calibration::BuiltIn,
     };
+    let default = QuantizeOptions::default();
     Ok(QuantizeOptions {
         method: match arguments.method {
-            MethodArg::AwqGptq => Method::AwqGptq,
-            MethodArg::Awq => Method::Awq,
-            MethodArg::Rtn => Method::Rtn,
+            Some(MethodArg::AwqGptq) => Method::AwqGptq,
+            Some(MethodArg::Awq) => Method::Awq,
+            Some(MethodArg::Rtn) => Method::Rtn,
+            None => default.method,
         },
         effort: match arguments.effort {
-            EffortArg::Fast => Effort::Fast,
-            EffortArg::Normal => Effort::Normal,
-            EffortArg::Best => Effort::Best,
+            Some(EffortArg::Fast) => Effort::Fast,
+            Some(EffortArg::Normal) => Effort::Normal,
+            Some(EffortArg::Best) => Effort::Best,
+            None => default.effort,
         },
         skip: arguments.skip.iter().map(|step| step.step()).collect(),
-        group: match arguments.group {
-            GroupArg::G32 => GroupSize::G32,
-            GroupArg::G64 => GroupSize::G64,
-            GroupArg::G128 => GroupSize::G128,
-        },
-        head: match arguments.head {
-            HeadArg::Four => HeadBits::Four,
-            HeadArg::Eight => HeadBits::Eight,
-            HeadArg::Sixteen => HeadBits::Sixteen,
-        },
+        group: arguments.group.map_or(default.group, GroupArg::size),
+        head: arguments.head.map_or(default.head, HeadArg::bits),
         calibration,
-        calibration_tokens: arguments.calibration_tokens,
+        calibration_tokens: arguments.calibration_tokens.unwrap_or(default.calibration_tokens),
         threads: arguments.threads.unwrap_or_else(machine::cores),
         bits_budget: arguments.bits_budget,
-        held_out_tokens: arguments.held_out_tokens,
+        held_out_tokens: arguments.held_out_tokens.unwrap_or(default.held_out_tokens),
         force: arguments.force,
-        ..QuantizeOptions::default()
+        ..default
     })
 }
 
 /// Shows the progress and passes Ctrl-C on.
-struct Watch {
+pub struct Watch {
     progress: Option<Progress>,
+    what: &'static str,
     cancel: Arc<AtomicBool>,
+}
+
+impl Watch {
+    /// `what` is done, such as `quantizing`.
+    pub fn new(cancel: Arc<AtomicBool>, what: &'static str) -> Self {
+        Self { progress: None, what, cancel }
+    }
 }
 
 impl edgewen_quant::Progress for Watch {
     fn step(&mut self, done: usize, total: usize, what: &str) {
         let progress =
-            self.progress.get_or_insert_with(|| Progress::new(total as u64, "quantizing", Shown::Share));
+            self.progress.get_or_insert_with(|| Progress::new(total as u64, self.what, Shown::Share));
         progress.update(done as u64, what);
     }
 
