@@ -46,6 +46,8 @@ pub enum MacroError {
     },
     /// Eight bits a weight.
     Bits,
+    /// Columns in another order than that of the inputs, which the packed file can state.
+    Order,
     /// Channels that do not fill macros.
     Rows {
         /// Channels of the matrix.
@@ -78,6 +80,7 @@ impl std::fmt::Display for MacroError {
                 "its groups have {found} inputs, AWQ_MACRO has {MACRO_INPUTS}; quantize with --group 64"
             ),
             Self::Bits => write!(f, "it has 8 bits a weight, AWQ_MACRO has 4"),
+            Self::Order => write!(f, "its columns have an order of their own, which AWQ_MACRO cannot state"),
             Self::Rows { found } => {
                 write!(f, "it has {found} output channels, AWQ_MACRO needs a multiple of {MACRO_ROWS}")
             }
@@ -194,7 +197,7 @@ fn check(shape: &RowBlockShape) -> Result<(), MacroError> {
         RowBlockShape { group, .. } if group.get() != MACRO_INPUTS => {
             Err(MacroError::Group { found: group.get() })
         }
-        RowBlockShape { bits: WeightBits::Eight, .. } => Err(MacroError::Bits),
+        RowBlockShape { bits: WeightBits::Eight | WeightBits::EightSegments, .. } => Err(MacroError::Bits),
         RowBlockShape { rows, .. } if !rows.is_multiple_of(MACRO_ROWS) => {
             Err(MacroError::Rows { found: *rows })
         }

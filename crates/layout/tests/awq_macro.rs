@@ -89,6 +89,7 @@ fn what_the_format_cannot_hold_is_refused() {
     assert_eq!(pack(&matrix(8, GroupSize::G32, four)), Err(MacroError::Group { found: 32 }));
     assert_eq!(pack(&matrix(8, GroupSize::G128, four)), Err(MacroError::Group { found: 128 }));
     assert_eq!(pack(&matrix(8, GroupSize::G64, WeightBits::Eight)), Err(MacroError::Bits));
+    assert_eq!(pack(&matrix(8, GroupSize::G64, WeightBits::EightSegments)), Err(MacroError::Bits));
     assert_eq!(pack(&matrix(12, GroupSize::G64, four)), Err(MacroError::Rows { found: 12 }));
     assert_eq!(unpack(12, 64, &[]), Err(MacroError::Rows { found: 12 }));
     assert_eq!(unpack(8, 64, &[0; 287]), Err(MacroError::Length { expected: 288, found: 287 }));

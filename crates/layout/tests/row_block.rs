@@ -1,7 +1,9 @@
 //! The position of every bit, sizes, and the round trip.
 #![allow(clippy::unwrap_used)]
 
-use edgewen_layout::{GroupSize, QuantizedMatrix, RowBlockShape, WeightBits, dequantize_row};
+use edgewen_layout::{
+    GroupSize, QuantizedMatrix, RowBlockShape, SEGMENT_BYTES, SEGMENT_SHAPE, WeightBits, dequantize_row,
+};
 use half::f16;
 use proptest::prelude::*;
 
@@ -23,6 +25,37 @@ fn sizes_are_those_of_the_document() {
     assert_eq!((eight.groups(), eight.blocks(), eight.padded_inputs()), (3, 2, 96));
     assert_eq!((eight.header_bytes(), eight.plane_bytes()), (128, 768));
     assert_eq!((eight.low_plane_offset(), eight.total_bytes()), (2 * 896, 2 * 896 + 2 * 768));
+}
+
+#[test]
+fn a_matrix_of_segments_is_one_segment_after_the_other() {
+    let mut matrix = QuantizedMatrix::zeroed(shape(33, 130, GroupSize::G64, WeightBits::EightSegments));
+    matrix.codes.iter_mut().enumerate().for_each(|(i, code)| *code = (i * 89 % 256) as u8);
+    matrix.zeros.iter_mut().enumerate().for_each(|(i, zero)| *zero = (i % 16) as u8);
+    matrix.scales.iter_mut().enumerate().for_each(|(i, scale)| *scale = f16::from_f32(i as f32 / 8.0));
+    let packed = matrix.pack();
+    // 3 blocks of 3 groups; the last of both are padded.
+    assert_eq!(packed.len(), 9 * SEGMENT_BYTES);
+    for (at, segment) in packed.chunks_exact(SEGMENT_BYTES).enumerate() {
+        let (block, group) = (at / 3, at % 3);
+        let part = QuantizedMatrix::unpack(SEGMENT_SHAPE, segment);
+        for channel in 0..16 {
+            let row = block * 16 + channel;
+            if row < 33 {
+                assert_eq!(part.scales[channel], matrix.scales[row * 3 + group]);
+                assert_eq!(part.zeros[channel], matrix.zeros[row * 3 + group]);
+            }
+            for input in 0..64 {
+                let (code, column) = (part.codes[channel * 64 + input], group * 64 + input);
+                let expected = match (row < 33, column < 130) {
+                    (true, true) => matrix.codes[row * 130 + column],
+                    (true, false) => 16 * matrix.zeros[row * 3 + group],
+                    _ => 0,
+                };
+                assert_eq!(code, expected, "row {row}, input {column}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -126,7 +159,7 @@ fn weights_are_rounded_once() {
 
 fn matrices() -> impl Strategy<Value = QuantizedMatrix> {
     let groups = prop_oneof![Just(GroupSize::G32), Just(GroupSize::G64), Just(GroupSize::G128)];
-    let bits = prop_oneof![Just(WeightBits::Four), Just(WeightBits::Eight)];
+    let bits = prop_oneof![Just(WeightBits::Four), Just(WeightBits::Eight), Just(WeightBits::EightSegments)];
     (0..40_usize, 0..200_usize, groups, bits).prop_flat_map(|(rows, inputs, group, bits)| {
         let shape = shape(rows, inputs, group, bits);
         let greatest = if bits == WeightBits::Four { 15_u8 } else { 255 };

@@ -108,6 +108,13 @@ fn request(arguments: &AccelReportArgs, limit: usize) -> anyhow::Result<Request>
 fn shape(file: Arc<PackedFile>, name: &str) -> anyhow::Result<Shape> {
     let image = ModelImage::new(file.clone(), Layout::RowBlocks)?;
     let program = Program::new(&file, &image, &Limits::default(), ANY_BASE)?;
+    if let Some(matrix) = program.operations().iter().find(|matrix| matrix.layout == Layout::Segments) {
+        bail!(
+            "{name}: {} has 8 bits: the report knows the time of 4-bit layers only; give it a file that `edgewen \
+             quantize` made without --bits-budget",
+            matrix.tensor
+        );
+    }
     let config = file.config().clone();
     let head = match program.head_on_processor() {
         None => Head::Accelerator,

@@ -119,7 +119,12 @@ fn report(file: &PackedFile, verified: Option<VerifyReport>) -> anyhow::Result<R
     })
 }
 
+/// Weights of a tensor: the elements, but for column orders, which are none.
 fn parameters(tensor: &TensorEntry) -> u64 {
+    if tensor.kind == TensorKind::U32 { 0 } else { elements(tensor) }
+}
+
+fn elements(tensor: &TensorEntry) -> u64 {
     tensor.shape.iter().map(|&length| length as u64).product()
 }
 
@@ -137,7 +142,7 @@ fn row(tensor: &TensorEntry) -> TensorRow<'_> {
         shape: &tensor.shape,
         offset: tensor.offset,
         bytes: tensor.bytes,
-        bits_per_weight: tensor.bytes as f64 * 8.0 / parameters(tensor) as f64,
+        bits_per_weight: tensor.bytes as f64 * 8.0 / elements(tensor) as f64,
         sha256: &tensor.sha256,
     }
 }
@@ -153,6 +158,9 @@ fn text(report: &Report<'_>) -> String {
     ]);
     for tensor in &report.tensors {
         let kind = match (tensor.bits, tensor.group) {
+            (Some(bits), Some(group)) if tensor.kind == "segments" => {
+                format!("{bits} bits, group {group}, segments")
+            }
             (Some(bits), Some(group)) => format!("{bits} bits, group {group}"),
             _ => tensor.kind.to_string(),
         };
@@ -211,6 +219,15 @@ fn summary(report: &Report<'_>) -> Vec<(&'static str, String)> {
         let (text, tokens) = (&quantization.calibration, quantization.calibration_tokens);
         method.push_str(&format!("; calibrated on {} tokens of {text}", grouped(tokens as u64)));
     }
+    let matrices = |bits| {
+        let is_layer =
+            |tensor: &&TensorRow<'_>| tensor.name.starts_with("layers.") && tensor.bits == Some(bits);
+        report.tensors.iter().filter(is_layer).count()
+    };
+    let mixed = match (matrices(4), matrices(8)) {
+        (_, 0) => String::new(),
+        (four, eight) => format!("{four} matrices of 4 bits, {eight} of 8"),
+    };
     vec![
         ("file", format!("{}, {} bytes", report.file, grouped(report.file_bytes))),
         ("model", model),
@@ -219,6 +236,7 @@ fn summary(report: &Report<'_>) -> Vec<(&'static str, String)> {
         ("tokenizer", format!("{} tokens, {template}", report.tokenizer.vocabulary)),
         ("end tokens", if ends.is_empty() { "none".to_string() } else { ends.join(", ") }),
         ("quantization", method),
+        ("layers", mixed),
         ("made by", format!("edgewen {} from {}", quantization.edgewen_version, quantization.source)),
     ]
     .into_iter()

@@ -3,7 +3,7 @@
 use super::parts::{Content, Part, parts};
 use crate::packed::{PackedFile, TensorKind};
 use crate::{Dtype, Error, Result, new_file};
-use edgewen_layout::awq_macro::pack_rows;
+use edgewen_layout::awq_macro::{MacroError, pack_rows};
 use edgewen_layout::{QuantizedMatrix, dequantize_row};
 use half::{bf16, f16};
 use std::io::{BufWriter, Write};
@@ -59,10 +59,13 @@ pub fn export(file: &PackedFile, path: &Path, force: bool) -> Result<ExportRepor
     Ok(report)
 }
 
-/// Refuses matrices that are not 4 bits in groups of 64.
+/// Refuses matrices that are not 4 bits in groups of 64, or whose columns are not in the order of the inputs.
 fn check(file: &PackedFile, parts: &[Part]) -> Result<()> {
     for part in parts {
         if let Content::Macros { tensor, .. } = &part.content {
+            if file.order(tensor)?.is_some() {
+                return Err(Error::AwqMacro { tensor: tensor.clone(), problem: MacroError::Order });
+            }
             let (mut shape, _) = file.matrix(tensor)?;
             shape.rows = 0;
             let empty = QuantizedMatrix::zeroed(shape);
