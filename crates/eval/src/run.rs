@@ -13,6 +13,9 @@ use serde_json::Value;
 
 use crate::{Error, Identity, Result};
 
+/// How a header begins, to tell a torn one from a file of something else.
+const HEADER_START: &[u8] = br#"{"kind":"#;
+
 /// What a run's file begins with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Header {
@@ -228,11 +231,11 @@ fn read(file: &File, path: &Path, header: &Header) -> Result<(Vec<Value>, u64)> 
             problem: problem.to_string(),
         };
         if number == 1 {
-            let found = serde_json::from_slice::<Header>(&line);
-            if torn && line.starts_with(b"{\"kind\":") {
+            if torn && (line.starts_with(HEADER_START) || HEADER_START.starts_with(&line)) {
                 break;
             }
-            let found = found.map_err(|_| damaged("is no header of a measurement"))?;
+            let found = serde_json::from_slice::<Header>(&line)
+                .map_err(|_| damaged("is no header of a measurement"))?;
             if let Some((what, was, is)) = found.difference(header) {
                 return Err(Error::Changed { path: path.to_owned(), what, was, is });
             }
