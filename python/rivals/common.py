@@ -36,7 +36,7 @@ TEXTS = ["tinystories", "tales", "builtin", "wikitext"]
 SEEDS = [0, 1]
 SAMPLE = 49_000
 CALIBRATION_TOKENS = 16_384
-EVALUATION_TOKENS = 16_384
+EVALUATION_TOKENS = 8_192
 SEPARATOR = "<|endoftext|>"
 # The names of a linear layer's matrices, as they follow model.layers.N.
 LINEARS = [f"self_attn.{name}_proj" for name in "qkvo"] + [
@@ -104,6 +104,12 @@ def calibration_windows(model: str, text: str, seed: int) -> list[Window]:
     ]
 
 
+def held_out_books() -> str:
+    """The part of the held-out books that the demo model is measured on."""
+    with lzma.open(DATA / "corpus/valid.txt.xz", "rt") as file:
+        return file.read()[200_000:260_000]
+
+
 def evaluation_windows(model: str, text: str) -> list[Window]:
     """Held-out windows: `stories` the ten held-out stories, each after BOS and
     cut to the context; `stories-long` further stories and `books` held-out
@@ -119,8 +125,7 @@ def evaluation_windows(model: str, text: str) -> list[Window]:
         whole = (DATA / "eval/tinystories/tinystories_train_head_197k.txt").read_text()
         whole = whole[2 * SAMPLE :].replace(SEPARATOR, "\n")
     else:
-        with lzma.open(DATA / "corpus/valid.txt.xz", "rt") as file:
-            whole = file.read()[200_000:260_000]
+        whole = held_out_books()
     ids = encoder.encode(whole, add_special_tokens=False).ids
     ids = ids[:EVALUATION_TOKENS]
     size -= len(prefix)

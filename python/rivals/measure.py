@@ -13,6 +13,7 @@ Finished measurements are skipped.
 import argparse
 import json
 import math
+from itertools import groupby
 from pathlib import Path
 
 import common
@@ -21,16 +22,22 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
+BATCH = 16  # windows
+
 
 @torch.no_grad()
 def log_probabilities(model, windows: list[common.Window]) -> list[torch.Tensor]:
     """Per window [tokens - 1, vocabulary] in float64: the last token predicts
-    nothing that could be compared."""
-    outputs = []
-    for window in windows:
-        logits = model(torch.tensor([window.ids])).logits[0, :-1]
-        outputs.append(torch.log_softmax(logits.double(), -1))
-    return outputs
+    nothing that could be compared. Windows of one length run together."""
+    outputs = {}
+    for _, same in groupby(range(len(windows)), lambda at: len(windows[at].ids)):
+        places = list(same)
+        for start in range(0, len(places), BATCH):
+            batch = places[start : start + BATCH]
+            logits = model(torch.tensor([windows[at].ids for at in batch])).logits
+            rows = torch.log_softmax(logits[:, :-1].double(), -1)
+            outputs |= dict(zip(batch, rows, strict=True))
+    return [outputs[at] for at in range(len(windows))]
 
 
 def compare(
@@ -67,7 +74,7 @@ def key(row: dict) -> tuple:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    common.add_arguments(parser, calibrated=False)
+    common.add_arguments(parser)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--methods", nargs="+", help="only these")
     arguments = parser.parse_args()
@@ -99,6 +106,10 @@ def main() -> None:
             if arguments.methods and method not in arguments.methods:
                 continue
             text, _, seed = path.parent.name.rpartition("-")
+            if text not in [*arguments.texts, "none"]:
+                continue
+            if int(seed) not in arguments.seeds:
+                continue
             info = json.loads(path.read_text())
             rows = [
                 {
