@@ -3,13 +3,16 @@
 use crate::apply::{ClipBlocks, Plan, apply, sizes, target};
 use crate::gram::Gram;
 use crate::matrix::{Fused, Metric};
+use crate::objective::Objective;
+use crate::options::Settings;
 use crate::output::{EMBEDDING, HEAD, Output};
 use crate::quantizer::Meter;
+use crate::refine::{Factors, Refined, baseline, refine, relative_steps};
 use crate::report::{Measure, TensorReport};
 use crate::search::{CANDIDATES, Scaling, plain_errors, search};
-use crate::{Error, QuantizeOptions, Result};
+use crate::{Error, Method, QuantizeOptions, Result};
 use edgewen_engine::Norm;
-use edgewen_layout::WeightBits;
+use edgewen_layout::{QuantizedMatrix, WeightBits};
 use edgewen_model::{Checkpoint, Dtype};
 use half::f16;
 use rayon::ThreadPool;
@@ -20,7 +23,8 @@ const SAMPLE: usize = 8192;
 /// Rows converted at a time.
 const ROWS_PER_STEP: usize = 4096;
 
-/// Writes `embed`, `head` where there is one, and `final_norm`. `gram` is that of the head's inputs, if AWQ.
+/// Writes `embed`, `head` where there is one, and `final_norm`. `gram` is that of the head's inputs, where there is
+/// calibration text. Returns the embeddings [tokens, hidden] that the file has for `tokens`.
 pub(crate) fn write_head(
     checkpoint: &Checkpoint,
     options: &QuantizeOptions,
@@ -28,7 +32,8 @@ pub(crate) fn write_head(
     workers: &ThreadPool,
     output: &mut Output<'_>,
     meter: &mut Meter<'_>,
-) -> Result<()> {
+    tokens: &[u32],
+) -> Result<Vec<f32>> {
     let tied = checkpoint.config().tie_word_embeddings;
     meter.tick(0.0, "embedding")?;
     let (Some(embed_bits), Some(head_bits)) = (options.head_bits("embed"), options.head_bits("head")) else {
@@ -36,18 +41,24 @@ pub(crate) fn write_head(
         if !tied {
             write_dense(checkpoint, HEAD, "head", output, meter)?;
         }
-        return output.write_norm(Norm::Final, None);
+        output.write_norm(Norm::Final, None)?;
+        return dense_rows(checkpoint, tokens);
     };
     let mut job = Job { options, bits: embed_bits, workers, output, meter };
     let embedding = Fused::read(checkpoint, "embed".into(), &[(EMBEDDING.into(), true)], options.group)?;
     checkpoint.release();
-    if tied {
-        // Its rows are read both as inputs and as the head's weights: both count for the clipping.
-        job.write(&embedding, gram, 1.0, Scaling::default())?;
-        return output.write_norm(Norm::Final, None);
+    // The rows of a tied embedding are read both as inputs and as the head's weights: both count.
+    let (gram_of_embedding, share) = if tied { (gram, 1.0) } else { (None, 0.0) };
+    let (_, matrix) = job.write(&embedding, gram_of_embedding, share, Scaling::default())?;
+    let mut rows = vec![0.0; tokens.len() * embedding.inputs];
+    for (&token, row) in tokens.iter().zip(rows.chunks_exact_mut(embedding.inputs)) {
+        matrix.dequantize_row(token as usize, row);
     }
-    job.write(&embedding, None, 0.0, Scaling::default())?;
-    drop(embedding);
+    if tied {
+        output.write_norm(Norm::Final, None)?;
+        return Ok(rows);
+    }
+    drop((embedding, matrix));
     let head = Fused::read(checkpoint, "head".into(), &[(HEAD.into(), true)], options.group)?;
     checkpoint.release();
     job.bits = head_bits;
@@ -55,8 +66,23 @@ pub(crate) fn write_head(
         Some(gram) if head_bits == WeightBits::Four => job.scales(&head, gram)?,
         _ => Scaling::default(),
     };
-    let used = job.write(&head, gram, 0.0, scaling)?;
-    output.write_norm(Norm::Final, used.scales.as_deref())
+    let (used, _) = job.write(&head, gram, 0.0, scaling)?;
+    output.write_norm(Norm::Final, used.scales.as_deref())?;
+    Ok(rows)
+}
+
+/// The embeddings of some tokens as 16 bits hold them.
+fn dense_rows(checkpoint: &Checkpoint, tokens: &[u32]) -> Result<Vec<f32>> {
+    let tensor = checkpoint.tensor(EMBEDDING)?;
+    let (mut rows, mut row) = (Vec::new(), Vec::new());
+    for &token in tokens {
+        tensor.rows_to_f32(token as usize..token as usize + 1, &mut row)?;
+        if tensor.dtype == Dtype::F32 {
+            row.iter_mut().for_each(|v| *v = f16::from_f32(*v).to_f32());
+        }
+        rows.extend_from_slice(&row);
+    }
+    Ok(rows)
 }
 
 /// What quantizing an embedding or a head needs.
@@ -81,14 +107,18 @@ impl Job<'_, '_, '_> {
         Ok(search(&sample, gram, None, self.workers, &mut tick)?.scaling)
     }
 
-    /// Rounds and writes a matrix, with the scales if they make it better than plain rounding. Returns those used.
+    /// Rounds and writes a matrix, with the scales if they make it better than plain rounding. Returns those used, and
+    /// the matrix.
     fn write(
         &mut self,
         fused: &Fused,
         gram: Option<&Gram>,
         weight_share: f32,
         scaling: Scaling,
-    ) -> Result<Scaling> {
+    ) -> Result<(Scaling, QuantizedMatrix)> {
+        if let (Some(gram), WeightBits::Four, Method::AwqGptq) = (gram, self.bits, self.options.method) {
+            return self.write_refined(fused, gram, weight_share, scaling);
+        }
         let metric = gram.map_or(Metric::Weight, Metric::Output);
         let four = self.bits == WeightBits::Four;
         let blocks =
@@ -120,7 +150,44 @@ impl Job<'_, '_, '_> {
             output.write_matrix(fused, &rounded, &plain, &sizes, &used, metric, target, Vec::new())
         })?;
         self.meter.tick(0.7 * head_work(fused), &fused.packed)?;
-        Ok(used)
+        Ok((used, rounded.matrix))
+    }
+
+    /// The same for four bits, with error feedback and descent.
+    fn write_refined(
+        &mut self,
+        fused: &Fused,
+        gram: &Gram,
+        weight_share: f32,
+        mut scaling: Scaling,
+    ) -> Result<(Scaling, QuantizedMatrix)> {
+        let (settings, size) = (Settings::new(self.options), self.options.group.get());
+        let (plain, sizes) = self.workers.install(|| baseline(fused, gram, None))?;
+        self.meter.tick(0.1 * head_work(fused), &fused.packed)?;
+        let keep = self.output.wants_target();
+        loop {
+            let factors = Factors { columns: scaling.scales.as_deref(), rows: None };
+            let refined = self.workers.install(|| {
+                let damping = settings.damping + weight_share;
+                let objective = Objective::new(gram, factors.columns, damping, size);
+                refine(fused, factors, &objective, None, settings.steps(), keep)
+            });
+            match refined {
+                Ok(refined) if refined.rounded.errors[0] <= plain[0] || scaling.scales.is_none() => {
+                    let steps = relative_steps(&refined.steps, &sizes, &settings);
+                    let Refined { rounded, target, .. } = refined;
+                    let (output, metric) = (&mut *self.output, Metric::Output(gram));
+                    let target = keep.then_some(target);
+                    self.workers.install(|| {
+                        output.write_matrix(fused, &rounded, &plain, &sizes, &scaling, metric, target, steps)
+                    })?;
+                    self.meter.tick(0.9 * head_work(fused), &fused.packed)?;
+                    return Ok((scaling, rounded.matrix));
+                }
+                Err(error) if scaling.scales.is_none() => return Err(error),
+                _ => scaling = Scaling::default(),
+            }
+        }
     }
 }
 

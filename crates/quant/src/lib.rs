@@ -133,7 +133,7 @@ pub(crate) fn quantize_once(
         None => {
             let (mut out, mut meter) = (out, meter);
             rtn::write_layers(checkpoint, options, &workers, &mut out, &mut meter)?;
-            head::write_head(checkpoint, options, None, &workers, &mut out, &mut meter)?;
+            head::write_head(checkpoint, options, None, &workers, &mut out, &mut meter, &[])?;
             meter.finish()?;
             out
         }
@@ -181,7 +181,7 @@ fn header(
     Header { config, generation, quantization, tokenizer }
 }
 
-/// The layers one after the other, then the head.
+/// The head, then the layers one after the other.
 fn awq_gptq<'a>(
     checkpoint: &'a Checkpoint,
     options: &QuantizeOptions,
@@ -190,8 +190,7 @@ fn awq_gptq<'a>(
     mut output: Output<'a>,
     mut meter: Meter<'_>,
 ) -> Result<Output<'a>> {
-    let gram = sequence::quantize_layers(checkpoint, options, batch, workers, &mut output, &mut meter)?;
-    head::write_head(checkpoint, options, Some(&gram), workers, &mut output, &mut meter)?;
+    sequence::quantize(checkpoint, options, batch, workers, &mut output, &mut meter)?;
     meter.finish()?;
     Ok(output)
 }
@@ -219,7 +218,7 @@ fn awq<'a>(
         return Err(quantizer.failure.take().unwrap_or_else(|| error.into()));
     }
     let Quantizer { mut output, mut meter, head_gram, .. } = quantizer;
-    head::write_head(checkpoint, options, Some(&head_gram), workers, &mut output, &mut meter)?;
+    head::write_head(checkpoint, options, Some(&head_gram), workers, &mut output, &mut meter, &[])?;
     meter.finish()?;
     Ok(output)
 }

@@ -113,7 +113,7 @@ impl Settings {
             Effort::Best => (8, vec![1.0, 0.96, 0.92, 0.88, 0.84, 0.8, 0.75, 0.7, 0.65, 0.6]),
         };
         let skip = options.skip.clone();
-        Settings { skip, rounds, clips, damping: 0.03, correction: 0.5, residual: 0.0 }
+        Settings { skip, rounds, clips, damping: 0.03, correction: 0.5, residual: 0.5 }
     }
 
     /// Whether a step is done.

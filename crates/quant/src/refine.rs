@@ -4,10 +4,13 @@
 //! that no step makes a row worse, and in the end the better of the result and plain rounding.
 
 use crate::apply::Rounded;
+use crate::gram::Gram;
 use crate::matrix::{Fused, rows_per_task};
-use crate::objective::{Objective, Pull};
+use crate::objective::{Objective, Pull, energies};
+use crate::options::Settings;
+use crate::report::StepError;
 use crate::round::Fit;
-use crate::{Result, descent, feedback, ranges};
+use crate::{Result, Step, descent, feedback, ranges};
 use edgewen_layout::{QuantizedMatrix, RowBlockShape, WeightBits};
 use rayon::prelude::*;
 
@@ -36,7 +39,7 @@ pub(crate) struct Factors<'a> {
 pub(crate) struct Refined {
     /// As of the other method.
     pub(crate) rounded: Rounded,
-    /// What was rounded: weights with all factors, moved where the pull wants them.
+    /// What was rounded: weights with all factors, moved where the pull wants them; empty if nobody wants to know.
     pub(crate) target: Vec<f32>,
     /// Errors after ranges, feedback and descent, one a part.
     pub(crate) steps: [Vec<f64>; 3],
@@ -50,23 +53,22 @@ pub(crate) fn refine(
     objective: &Objective,
     pull: Option<Pull<'_>>,
     steps: Steps<'_>,
+    keep_target: bool,
 ) -> Result<Refined> {
     let (n, rows) = (fused.inputs, fused.rows());
     let shape = RowBlockShape { rows, inputs: n, group: fused.group, bits: WeightBits::Four };
     let mut matrix = QuantizedMatrix::zeroed(shape);
-    let mut target = vec![0.0; rows * n];
     let groups = shape.groups();
     let chunk = rows_per_task(rows);
-    let results: Vec<TaskResult> = matrix
+    let mut results: Vec<TaskResult> = matrix
         .codes
         .par_chunks_mut(chunk * n)
         .zip(matrix.scales.par_chunks_mut(chunk * groups))
         .zip(matrix.zeros.par_chunks_mut(chunk * groups))
-        .zip(target.par_chunks_mut(chunk * n))
         .enumerate()
-        .map(|(index, (((codes, scales), zeros), target))| {
+        .map(|(index, ((codes, scales), zeros))| {
             let task = Task::new(fused, factors, objective, pull, index * chunk, codes.len() / n);
-            let State { fits, changes, result } = task.run(steps)?;
+            let State { fits, changes, mut result } = task.run(steps)?;
             for (row, codes) in codes.chunks_exact_mut(n).enumerate() {
                 let values = task.weights[row * n..].iter().zip(&changes[row * n..]);
                 for (column, (code, (w, d))) in codes.iter_mut().zip(values).enumerate() {
@@ -75,10 +77,11 @@ pub(crate) fn refine(
             }
             scales.iter_mut().zip(&fits).for_each(|(scale, fit)| *scale = fit.scale);
             zeros.iter_mut().zip(&fits).for_each(|(zero, fit)| *zero = fit.zero);
-            target.copy_from_slice(&task.target);
+            result.target = if keep_target { task.target } else { Vec::new() };
             Ok(result)
         })
         .collect::<Result<_>>()?;
+    let target = results.iter_mut().flat_map(|result| std::mem::take(&mut result.target)).collect();
     let by_part = |of: &dyn Fn(&TaskResult) -> &[f64]| -> Vec<f64> {
         let all: Vec<f64> = results.iter().flat_map(|result| of(result)).copied().collect();
         fused.parts.iter().map(|part| all[part.rows.clone()].iter().sum()).collect()
@@ -92,12 +95,65 @@ pub(crate) fn refine(
     Ok(Refined { rounded, target, steps })
 }
 
+/// Errors of plain rounding and sizes of the outputs, one a part: what the result is compared with, by the same sums.
+/// Runs on rayon's current pool.
+pub(crate) fn baseline(fused: &Fused, gram: &Gram, pull: Option<Pull<'_>>) -> Result<(Vec<f64>, Vec<f64>)> {
+    let (h, size) = (gram.scaled(None), fused.group.get());
+    let plain = part_energies(fused, &h, pull, |row, out| {
+        let fits = ranges::whole(row, row.len(), size);
+        for (fit, (out, w)) in fits.into_iter().zip(out.chunks_mut(size).zip(row.chunks(size))) {
+            fit?.round_into(w, out);
+        }
+        out.iter_mut().zip(row).for_each(|(d, w)| *d -= w);
+        Some(())
+    })?;
+    let sizes = part_energies(fused, &h, pull, |row, out| {
+        out.iter_mut().zip(row).for_each(|(d, w)| *d = -w);
+        Some(())
+    })?;
+    Ok((plain, sizes))
+}
+
+/// What the report says of the steps that were done.
+pub(crate) fn relative_steps(steps: &[Vec<f64>; 3], sizes: &[f64], settings: &Settings) -> Vec<StepError> {
+    let total: f64 = sizes.iter().sum();
+    let steps = [Step::Clip, Step::Feedback, Step::Descent].into_iter().zip(steps);
+    let done = steps.filter(|(step, _)| total > 0.0 && settings.on(*step));
+    done.map(|(step, errors)| StepError { step, error: errors.iter().sum::<f64>() / total }).collect()
+}
+
+/// Energies of changes of the rows, one a part. `change` writes that of a row; `None` if it cannot be rounded.
+fn part_energies(
+    fused: &Fused,
+    h: &[f32],
+    pull: Option<Pull<'_>>,
+    change: impl Fn(&[f32], &mut [f32]) -> Option<()> + Sync,
+) -> Result<Vec<f64>> {
+    let n = fused.inputs;
+    let chunk = rows_per_task(fused.rows());
+    let tasks = fused.weights.par_chunks(chunk * n).enumerate();
+    let energies: Vec<Vec<f64>> = tasks
+        .map(|(task, weights)| {
+            let mut changes = vec![0.0; weights.len()];
+            let (first, rows) = (task * chunk, weights.len() / n);
+            for (row, (w, d)) in weights.chunks_exact(n).zip(changes.chunks_exact_mut(n)).enumerate() {
+                change(w, d).ok_or_else(|| fused.too_large(first + row))?;
+            }
+            let pull = pull.map(|p| Pull { r: &p.r[first * n..][..rows * n], e: &p.e[first..][..rows] });
+            Ok(energies(h, &changes, pull))
+        })
+        .collect::<Result<_>>()?;
+    let energies = energies.concat();
+    Ok(fused.parts.iter().map(|part| energies[part.rows.clone()].iter().sum()).collect())
+}
+
 /// Energies of rows with their factors undone.
 #[derive(Debug, Default)]
 struct TaskResult {
     errors: Vec<f64>,
     steps: [Vec<f64>; 3],
     clipped: Vec<f64>,
+    target: Vec<f32>,
 }
 
 /// The rows of a task on their way.

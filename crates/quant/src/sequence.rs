@@ -8,13 +8,13 @@ use crate::apply::{Plan, Rounded, apply};
 use crate::attention::attention;
 use crate::fold::{divide, row_factors, scale_columns, scale_rows};
 use crate::gram::Gram;
+use crate::head::write_head;
 use crate::matrix::{Fused, Metric, rows_per_task};
-use crate::objective::{Objective, Pull, energies};
+use crate::objective::{Objective, Pull};
 use crate::options::Settings;
-use crate::output::{Output, layer_names};
+use crate::output::{EMBEDDING, Output, layer_names};
 use crate::quantizer::{Meter, multiply};
-use crate::ranges;
-use crate::refine::{Factors, refine};
+use crate::refine::{Factors, baseline, refine, relative_steps};
 use crate::report::StepError;
 use crate::search::{CANDIDATES, Scaling, search};
 use crate::{Error, QuantizeOptions, Result, Step};
@@ -32,24 +32,24 @@ use rayon::prelude::*;
 /// Tokens whose widest activations are in memory at a time.
 const TOKENS: usize = 1024;
 
-/// Quantizes the layers; returns the Gram matrix of the head's inputs.
-pub(crate) fn quantize_layers(
+/// Quantizes the head and then the layers, which make up for part of what the rounded embedding loses.
+pub(crate) fn quantize(
     checkpoint: &Checkpoint,
     options: &QuantizeOptions,
     batch: &Batch,
     workers: &ThreadPool,
     output: &mut Output<'_>,
     meter: &mut Meter<'_>,
-) -> Result<Gram> {
+) -> Result<()> {
     let config = checkpoint.config().clone();
     let positions = batch.positions().iter().max().map_or(0, |last| last + 1);
     let (frequencies, factor) = config.rope.inv_freq(config.head_dim);
-    let mut x = vec![0.0; batch.len() * config.hidden_size];
-    let embedding = checkpoint.tensor("model.embed_tokens.weight")?;
+    let mut x = Vec::with_capacity(batch.len() * config.hidden_size);
+    let embedding = checkpoint.tensor(EMBEDDING)?;
     let mut row = Vec::new();
-    for (&token, out) in batch.tokens().iter().zip(x.chunks_exact_mut(config.hidden_size)) {
+    for &token in batch.tokens() {
         embedding.rows_to_f32(token as usize..token as usize + 1, &mut row)?;
-        out.copy_from_slice(&row);
+        x.extend_from_slice(&row);
     }
     let mut sequence = Sequence {
         settings: Settings::new(options),
@@ -61,19 +61,25 @@ pub(crate) fn quantize_layers(
         workers,
         output,
         meter,
-        y: x.clone(),
+        y: Vec::new(),
         x,
         config,
     };
+    let gram = match options.head_bits("head") {
+        Some(_) => Some(sequence.head_gram()?),
+        None => None,
+    };
+    let Sequence { output, meter, .. } = &mut sequence;
+    let rounded = write_head(checkpoint, options, gram.as_ref(), workers, output, meter, batch.tokens())?;
+    sequence.y = if sequence.settings.on(Step::Sequential) { rounded } else { sequence.x.clone() };
+    drop(gram);
     for layer in 0..sequence.config.layers {
         let done = sequence.attention_block(layer, true)? || sequence.attention_block(layer, false)?;
         let done = done && (sequence.mlp_block(layer, true)? || sequence.mlp_block(layer, false)?);
         debug_assert!(done, "without folding into the matrix before, plain rounding is always possible");
         checkpoint.release();
     }
-    let weight = sequence.output.norm(Norm::Final)?;
-    let inputs = sequence.normed(&sequence.y, &weight);
-    Ok(sequence.gram(&inputs))
+    Ok(())
 }
 
 /// The state of the walk.
@@ -124,6 +130,34 @@ struct Done {
 }
 
 impl Sequence<'_, '_, '_, '_> {
+    /// The Gram matrix of the head's inputs in the original model.
+    fn head_gram(&mut self) -> Result<Gram> {
+        let start = self.x.clone();
+        for layer in 0..self.config.layers {
+            self.meter.tick(0.0, &format!("layer {} of {}: original", layer + 1, self.config.layers))?;
+            let norm = self.output.norm(Norm::Input(layer))?;
+            let (qkv, bias) = (self.read(layer, "qkv")?, self.output.bias(layer)?);
+            let attended = self.attended(self.product(&self.normed(&self.x, &norm), &qkv, Some(&bias)));
+            let delta = self.product(&attended, &self.read(layer, "o")?, None);
+            add_assign(&self.compute, &mut self.x, &delta);
+            let norm = self.output.norm(Norm::PostAttention(layer))?;
+            let gate_up = self.read(layer, "gate_up")?;
+            let normed = self.normed(&self.x, &norm);
+            let activated = self.activated(&normed, |rows| self.product(rows, &gate_up, None));
+            let delta = self.product(&activated, &self.read(layer, "down")?, None);
+            add_assign(&self.compute, &mut self.x, &delta);
+            self.checkpoint.release();
+        }
+        let weight = self.output.norm(Norm::Final)?;
+        let inputs = self.normed(&self.x, &weight);
+        self.x = start;
+        let gram = self.gram(&inputs);
+        if !gram.is_finite() {
+            return Err(Error::NotFiniteInputs { tensor: EMBEDDING.into() });
+        }
+        Ok(gram)
+    }
+
     /// Norm, `qkv` and `o`. False, and nothing done, if `fold`ing the scales of `o` into the values would make it worse
     /// than plainly rounded.
     fn attention_block(&mut self, layer: usize, fold: bool) -> Result<bool> {
@@ -421,34 +455,19 @@ impl Sequence<'_, '_, '_, '_> {
         let (mut scaling, mut row_factors) = (std::mem::take(&mut job.scaling), job.row_factors.take());
         let Job { fused, gram, difference, fixed, .. } = &job;
         let pull = difference.as_ref().map(|d| Pull { r: &d.r, e: &d.e });
-        let (plain, sizes) = self.workers.install(|| {
-            let h = gram.scaled(None);
-            (
-                plain_errors(fused, &h, pull),
-                part_energies(fused, &h, pull, |row, out| {
-                    out.iter_mut().zip(row).for_each(|(d, w)| *d = -w);
-                    Some(())
-                }),
-            )
-        });
-        let (plain, sizes) = (plain?, sizes?);
+        let (plain, sizes) = self.workers.install(|| baseline(fused, gram, pull))?;
         loop {
             let factors = Factors { columns: scaling.scales.as_deref(), rows: row_factors.as_deref() };
             let (settings, size) = (&self.settings, self.options.group.get());
+            let keep = self.output.wants_target();
             let refined = self.workers.install(|| {
                 let objective = Objective::new(gram, factors.columns, settings.damping, size);
-                refine(fused, factors, &objective, pull, settings.steps())
+                refine(fused, factors, &objective, pull, settings.steps(), keep)
             });
             let worse = |errors: &[f64]| errors.iter().zip(&plain).any(|(error, plain)| error > plain);
             match refined {
                 Ok(refined) if !worse(&refined.rounded.errors) => {
-                    let total: f64 = sizes.iter().sum();
-                    let relative = |errors: &Vec<f64>| errors.iter().sum::<f64>() / total;
-                    let steps = [Step::Clip, Step::Feedback, Step::Descent].into_iter().zip(&refined.steps);
-                    let steps = steps
-                        .filter(|(step, _)| total > 0.0 && self.settings.on(*step))
-                        .map(|(step, errors)| StepError { step, error: relative(errors) })
-                        .collect();
+                    let steps = relative_steps(&refined.steps, &sizes, settings);
                     let (rounded, target) = (refined.rounded, refined.target);
                     (job.scaling, job.row_factors) = (scaling, row_factors);
                     return Ok(Some(Done { rounded, plain, sizes, steps, target, job }));
@@ -473,45 +492,6 @@ impl Sequence<'_, '_, '_, '_> {
             output.write_matrix(&job.fused, &rounded, &plain, &sizes, &job.scaling, metric, target, steps)
         })
     }
-}
-
-/// Errors of plain rounding, one a part.
-fn plain_errors(fused: &Fused, h: &[f32], pull: Option<Pull<'_>>) -> Result<Vec<f64>> {
-    let size = fused.group.get();
-    part_energies(fused, h, pull, |row, out| {
-        for (fit, (out, w)) in
-            ranges::whole(row, row.len(), size).into_iter().zip(out.chunks_mut(size).zip(row.chunks(size)))
-        {
-            fit?.round_into(w, out);
-        }
-        out.iter_mut().zip(row).for_each(|(d, w)| *d -= w);
-        Some(())
-    })
-}
-
-/// Energies of changes of the rows, one a part. `change` writes that of a row; `None` if it cannot be rounded.
-fn part_energies(
-    fused: &Fused,
-    h: &[f32],
-    pull: Option<Pull<'_>>,
-    change: impl Fn(&[f32], &mut [f32]) -> Option<()> + Sync,
-) -> Result<Vec<f64>> {
-    let n = fused.inputs;
-    let chunk = rows_per_task(fused.rows());
-    let tasks = fused.weights.par_chunks(chunk * n).enumerate();
-    let energies: Vec<Vec<f64>> = tasks
-        .map(|(task, weights)| {
-            let mut changes = vec![0.0; weights.len()];
-            let (first, rows) = (task * chunk, weights.len() / n);
-            for (row, (w, d)) in weights.chunks_exact(n).zip(changes.chunks_exact_mut(n)).enumerate() {
-                change(w, d).ok_or_else(|| fused.too_large(first + row))?;
-            }
-            let pull = pull.map(|p| Pull { r: &p.r[first * n..][..rows * n], e: &p.e[first..][..rows] });
-            Ok(energies(h, &changes, pull))
-        })
-        .collect::<Result<_>>()?;
-    let energies = energies.concat();
-    Ok(fused.parts.iter().map(|part| energies[part.rows.clone()].iter().sum()).collect())
 }
 
 /// For each input of `o` the channel of the values that it is a mean of.
@@ -550,7 +530,10 @@ pub(crate) fn layers_work(config: &Config, options: &QuantizeOptions, tokens: us
     };
     let (hidden, middle) = (config.hidden_size, config.intermediate_size);
     let scales = settings.on(Step::Scales);
-    let layer = matrix(config.qkv_rows(), hidden, scales)
+    let original =
+        tokens as f64 * (config.qkv_rows() + config.attention_size() + 3 * middle) as f64 * hidden as f64;
+    let layer = original
+        + matrix(config.qkv_rows(), hidden, scales)
         + matrix(hidden, config.attention_size(), scales && settings.on(Step::ValueOutput))
         + matrix(2 * middle, hidden, scales)
         + matrix(hidden, middle, scales);
