@@ -8,11 +8,21 @@ use std::cmp::Ordering;
 /// Pieces of the logits whose maxima bound the answer: more than most `k`, few enough to find the k-th largest of.
 const PIECES: usize = 4096;
 
+/// Logits that are looked at together.
+const RUN: usize = 32;
+
 /// The `k` largest of some logits with their ids, largest first.
 pub(crate) fn largest(logits: &[f32], k: usize) -> Vec<(u32, f32)> {
     let bound = bound(logits, k);
-    let mut entries: Vec<(u32, f32)> =
-        (0..).zip(logits.iter().copied()).filter(|entry| !(entry.1 < bound)).collect();
+    let is_below = |logit: f32| logit < bound;
+    let mut entries = Vec::with_capacity(2 * k.min(logits.len()));
+    for (at, run) in logits.chunks(RUN).enumerate() {
+        // Nearly every run has none: a test of the whole run needs no branch for each logit.
+        if run.iter().fold(false, |any, &logit| any | !is_below(logit)) {
+            let ids = (at * RUN) as u32..;
+            entries.extend(ids.zip(run.iter().copied()).filter(|entry| !is_below(entry.1)));
+        }
+    }
     keep_largest(&mut entries, k);
     entries
 }
