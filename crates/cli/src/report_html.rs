@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use edgewen_eval::report::{Axis, Cell, Page, Panel, Point, Series, Shade, Table, figure, grid, panels};
-use edgewen_quant::{Report, TensorReport};
+use edgewen_eval::report::{
+    Axis, Cell, Label, Page, Panel, Point, Series, Shade, Table, figure, grid, panels, scatter,
+};
+use edgewen_quant::{BudgetReport, Report, Sensitivity, Step, TensorReport};
 
 use crate::output::{self, grouped};
 
@@ -53,12 +55,59 @@ pub fn page(report: &Report) -> anyhow::Result<String> {
     ]);
     if 0 < layers(report) {
         matrices(&mut page, report);
+        steps(&mut page, report);
         scales(&mut page, &[("this model".to_string(), report)]);
         clipping(&mut page, &[("this model".to_string(), report)]);
     }
-    page.heading("All matrices").table(&table(report));
+    if let Some(budget) = &report.budget {
+        bits(&mut page, budget);
+    }
+    page.fold("All matrices").table(&table(report)).unfold();
     page.fold("The report as JSON").verbatim(&serde_json::to_string_pretty(report)?).unfold();
     Ok(page.finish())
+}
+
+/// What 8 bits would gain in each matrix, and where they were spent.
+fn bits(page: &mut Page, budget: &BudgetReport) {
+    let mut order: Vec<&Sensitivity> = budget.matrices.iter().collect();
+    let worth = |matrix: &Sensitivity| matrix.gain.value / (matrix.extra_bytes.max(1) as f64);
+    order.sort_by(|a, b| worth(b).total_cmp(&worth(a)));
+    page.heading("Bits where they pay").paragraph(&format!(
+        "Allowed {:.2} bits a weight, taken {:.2}; 4 bits everywhere are {:.2}. KL divergence on {} held-out tokens: {} \
+         with 4 bits everywhere, {} with 8, {} of the file as written (predicted {}).",
+        budget.bits,
+        budget.bits_per_weight,
+        budget.bits_per_weight_least,
+        grouped(budget.held_out_tokens as u64),
+        figure(budget.kl_four.value),
+        figure(budget.kl_eight.value),
+        figure(budget.kl_measured.value),
+        figure(budget.kl_predicted.value),
+    ));
+    let points: Vec<Label> = order
+        .iter()
+        .map(|matrix| Label {
+            name: if matrix.bits == 8 { matrix.name.clone() } else { String::new() },
+            point: Point {
+                x: matrix.extra_bytes as f64 / 1e3,
+                y: matrix.gain.value,
+                spread: matrix.gain.standard_error,
+                note: format!("{} bits", matrix.bits),
+                hollow: matrix.bits != 8,
+            },
+        })
+        .collect();
+    page.figure(
+        &scatter(
+            "KL gained against bytes spent",
+            &Axis::from_zero("bytes that 8 bits take more than 4, kB"),
+            &Axis::linear("KL divergence gained by 8 bits in this matrix alone, nats"),
+            &points,
+            false,
+        ),
+        "Every matrix: what it would gain and what it would cost. Full marks with names took 8 bits. Bars: one standard \
+         error.",
+    );
 }
 
 /// Error of every matrix beside that of plain rounding.
@@ -110,6 +159,67 @@ fn matrices(page: &mut Page, report: &Report) {
             "error, as a share of plain rounding's",
         ),
         "The darker, the more was gained over plain rounding: 0.25 means that a quarter of its error is left.",
+    );
+}
+
+/// Error of every matrix, a line for each of the models.
+pub fn errors(page: &mut Page, reports: &[(String, &Report)]) {
+    let all: Vec<Panel> = KINDS
+        .into_iter()
+        .map(|kind| Panel {
+            title: kind.to_string(),
+            series: lines_of(reports, kind, |tensor| point(0, tensor.error, tensor)),
+        })
+        .collect();
+    page.heading("Error of every matrix").figure(
+        &panels(
+            "relative error of each matrix by layer",
+            &Axis::linear("layer"),
+            &Axis::log("relative error of the output"),
+            &all,
+        ),
+        &format!("{ERROR}. From the quantizer's own reports, by each one's calibration."),
+    );
+}
+
+/// What each step of the quantizer left.
+fn steps(page: &mut Page, report: &Report) {
+    let mut names: Vec<Step> = Vec::new();
+    for step in report.tensors.iter().flat_map(|tensor| &tensor.steps) {
+        if !names.contains(&step.step) {
+            names.push(step.step);
+        }
+    }
+    if names.len() < 2 {
+        return;
+    }
+    // The errors are those of fused matrices: one of their parts stands for all.
+    let of = |kind: &str, step: Step| -> Vec<Point> {
+        let all = report.tensors.iter().filter_map(|tensor| Some((place(tensor)?, tensor)));
+        let errors = all.filter(|((_, of), _)| *of == kind).filter_map(|((layer, _), tensor)| {
+            let found = tensor.steps.iter().find(|found| found.step == step)?;
+            Some(point(layer, found.error, tensor))
+        });
+        errors.collect()
+    };
+    let all: Vec<Panel> = SCALED
+        .into_iter()
+        .map(|(kind, title)| Panel {
+            title: title.to_string(),
+            series: names
+                .iter()
+                .map(|step| Series { name: step.name().into(), points: of(kind, *step), faint: false })
+                .collect(),
+        })
+        .collect();
+    page.heading("Step by step").figure(
+        &panels(
+            "relative error after each step by layer",
+            &Axis::linear("layer"),
+            &Axis::log("relative error after the step"),
+            &all,
+        ),
+        "The same error of the fused matrices, after each step of the quantizer that was done.",
     );
 }
 

@@ -6,6 +6,7 @@
 //! items alone.
 #![forbid(unsafe_code)]
 
+pub mod compare;
 mod error;
 pub mod generation;
 pub mod identity;

@@ -36,10 +36,10 @@ pub struct CompareArgs {
     #[arg(long, value_name = "N", value_parser = positive)]
     pub limit: Option<usize>,
     /// Reports of `edgewen quantize`, one a model.
-    #[arg(long, value_name = "FILE", value_delimiter = ',', value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", value_delimiter = ',', allow_hyphen_values = true, value_hint = ValueHint::FilePath)]
     pub reports: Vec<PathBuf>,
     /// Item files of tasks, one a model; may be given several times.
-    #[arg(long, value_name = "FILES", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILES", allow_hyphen_values = true, value_hint = ValueHint::FilePath)]
     pub items: Vec<String>,
     /// Write a page with plots; replaces the file.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]

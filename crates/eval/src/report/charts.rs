@@ -73,7 +73,7 @@ pub struct Series {
 /// A point with its name beside it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Label {
-    /// Name.
+    /// Name; may be empty.
     pub name: String,
     /// Where.
     pub point: Point,
@@ -371,7 +371,7 @@ pub fn scatter(label: &str, x: &Axis, y: &Axis, points: &[Label], front: bool) -
         );
         canvas.mark(*number, point.hollow, place, MARK + 1.3, &title);
     }
-    for (_, label) in &shown {
+    for (_, label) in shown.iter().filter(|(_, label)| !label.name.is_empty()) {
         let (column, row) = frame.at(label.point.x, label.point.y);
         let width = width_of(&label.name, FONT);
         let around = [

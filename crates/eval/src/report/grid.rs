@@ -85,7 +85,7 @@ pub fn grid(
         }
     }
     // As many column names as have room.
-    let every = (0.8 + 26.0 / wide).ceil() as usize;
+    let every = (26.0 / wide).ceil() as usize;
     for (column, name) in columns.iter().enumerate().step_by(every.max(1)) {
         canvas.text("tick", Anchor::Middle, (left + wide * (column as f64 + 0.5), bottom + 16.0), name);
     }

@@ -138,7 +138,8 @@ fn text(answer: &Answer<'_>, contest: &Contest) -> String {
     text.push_str(&format!("\n{}", ranking(answer)));
     for competitor in &contest.competitors {
         if let Some(reason) = &competitor.excluded {
-            text.push_str(&format!("\nwithout {}: {reason}\n", competitor.name));
+            let line = output::fields(&[("left out", format!("{}: {reason}", competitor.name))]);
+            text.push_str(&format!("\n{line}"));
         }
     }
     text
@@ -212,9 +213,9 @@ mod tests {
             ranking: contest.ranking(entry.as_ref()).unwrap(),
         };
         let text = text(&answer, &contest);
-        for part in ["443.81 MiB", "465.37 MB", "52.90 %", "55.08 %", "0.554", "without hkustgz-mics"] {
+        for part in ["443.81 MiB", "465.37 MB", "52.90 %", "55.08 %", "0.554", "left out  hkustgz-mics"] {
             assert!(text.contains(part), "{part}: {text}");
         }
-        assert!(text.lines().all(|line| line.chars().count() <= 120));
+        assert!(text.lines().all(|line| line.chars().count() <= 80));
     }
 }
