@@ -22,6 +22,7 @@ import json
 import math
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -238,6 +239,23 @@ def table(report):
     return "\n".join(lines) + "\n"
 
 
+def page(report):
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    largest = max(result["largest_difference"] for result in report["results"])
+    requests = sum(result["requests"] for result in report["results"])
+    return (
+        "# Agreement with lm-evaluation-harness\n\n"
+        f"The largest difference of {requests:,} log-likelihoods is {largest:.1e} nats; "
+        f"{report['tolerance']:g} is allowed. Log-likelihoods are sums over the tokens of a choice. *Cut* items did not "
+        "fit the context and lost their beginning. *Other answers* are items that only one of both counts as right.\n\n"
+        f"{table(report)}\n"
+        "`piqa` is ARC's content in PIQA's form, `lambada` the lines of a story text in LAMBADA's form; both only "
+        "compare programs. `random-qwen` is a tiny random model with Qwen2.5's genuine tokenizer.\n\n"
+        f"{versions}, {report['dtype']}; edgewen {report['commit']} on its float path; {report['machine']}.\n\n"
+        f"```\n{report['command']}\n```\n"
+    )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--edgewen", required=True, help="the binary")
@@ -261,7 +279,7 @@ def main():
     report = {
         "commit": arguments.commit,
         "machine": arguments.machine,
-        "command": " ".join(["python python/lm_eval_agreement.py", *words]),
+        "command": shlex.join(["python", "python/lm_eval_agreement.py", *words]),
         "versions": {name: metadata.version(name) for name in ("lm_eval", "transformers", "torch", "datasets")},
         "dtype": arguments.dtype,
         "tolerance": arguments.tolerance,
@@ -297,7 +315,7 @@ def main():
                 print(f"  {task}: {json.dumps(result)}, {time.time() - started:.0f} s", flush=True)
     write_jsonl(arguments.output / "lm-eval-agreement-items.jsonl", records)
     (arguments.output / "lm-eval-agreement.json").write_text(json.dumps(report, indent=1) + "\n")
-    (arguments.output / "lm-eval-agreement.md").write_text(table(report))
+    (arguments.output / "lm-eval-agreement.md").write_text(page(report))
     print(table(report))
     if not all(result["agrees"] for result in report["results"]):
         sys.exit("edgewen and lm-evaluation-harness do not agree")
