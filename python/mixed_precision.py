@@ -15,7 +15,7 @@ import pathlib
 import subprocess
 import tempfile
 
-BUDGETS = [None, 4.5, 4.75, 5.0, 6.0, 99.0]
+BUDGETS = [None, 4.6, 5.0, 6.0, 99.0]
 # What the embedding and the head begin with, like all other matrices.
 HEAD = "4"
 # The end of the text that is cut out of the corpus for the demo model: enough for its statistics, and minutes to measure.
@@ -24,7 +24,7 @@ TALES_CHARACTERS = 200_000
 
 
 def texts(data: pathlib.Path, folder: pathlib.Path):
-    """Calibration texts, and for each kind of model the text it is measured on."""
+    """For each model its calibration texts and the text it is measured on."""
     tales = folder / "tales.txt"
     with lzma.open(data / "corpus/tales.txt.xz", "rt", encoding="utf-8") as file:
         tales.write_text(file.read(TALES_CHARACTERS), encoding="utf-8")
@@ -32,12 +32,13 @@ def texts(data: pathlib.Path, folder: pathlib.Path):
     with lzma.open(data / "corpus/valid.txt.xz", "rt", encoding="utf-8") as file:
         valid.write_text(file.read(VALID_CHARACTERS), encoding="utf-8")
     stories = data / "eval/tinystories"
-    calibration = {
-        "tinystories": stories / "tinystories_train_head_197k.txt",
-        "tales": tales,
-        "built-in": None,
+    train, excerpt = stories / "tinystories_train_head_197k.txt", stories / "tinystories_v2_valid_excerpt.txt"
+    # Of the kind that the model was trained on, and of another.
+    return {
+        "stories260k-qwen2-pad": ({"tinystories": train, "built-in": None}, excerpt),
+        "babyllama361-qwen2-bias": ({"tinystories": train, "built-in": None}, excerpt),
+        "demo": ({"tales": tales, "built-in": None}, valid),
     }
-    return calibration, stories / "tinystories_v2_valid_excerpt.txt", valid
 
 
 def run(command):
@@ -65,9 +66,8 @@ def main():
     models["demo"] = repository / "fixtures/demo"
     with tempfile.TemporaryDirectory() as name, arguments.output.open("w", encoding="utf-8") as output:
         folder = pathlib.Path(name)
-        calibration, stories, valid = texts(arguments.data, folder)
-        for model, directory in models.items():
-            text = valid if model == "demo" else stories
+        for model, (calibration, text) in texts(arguments.data, folder).items():
+            directory = models[model]
             for calibrated_on, path in calibration.items():
                 for budget in budgets:
                     packed, report = folder / "model.ewn", folder / "report.json"

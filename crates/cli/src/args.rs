@@ -102,7 +102,7 @@ pub enum Verb {
 #[derive(Debug, Args)]
 pub struct ModelArgs {
     /// A packed file (.ewn), the word `demo` for the built-in model, or a
-    /// checkpoint directory, which runs unquantized on the slow float path.
+    /// checkpoint directory, which runs on the slow float path.
     #[arg(long, value_name = "MODEL", default_value = "demo", value_hint = ValueHint::AnyPath)]
     pub model: String,
 }
@@ -255,9 +255,10 @@ pub struct QuantizeArgs {
     /// for quantized checkpoints].
     #[arg(long, value_name = "BITS")]
     pub head: Option<HeadArg>,
-    /// Let the matrices that matter most take 8 bits, as long as all matrices
-    /// together take at most B bits a weight, scales included: measured on
-    /// text that is held out; takes about twice the time.
+    /// Let the matrices that matter most take 8 bits instead of 4, as long as
+    /// all together take at most B bits a weight, scales and embedding
+    /// included: measured on text that is held out, in over twice the time.
+    /// The head is one of them unless --head says otherwise.
     #[arg(long, value_name = "B")]
     pub bits_budget: Option<f64>,
     /// Calibration text (UTF-8) [default: a built-in text].

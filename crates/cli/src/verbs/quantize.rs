@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use edgewen_model::Checkpoint;
-use edgewen_quant::{BudgetReport, Calibration, Effort, Method, QuantizeOptions, Report};
+use edgewen_quant::{BudgetReport, Calibration, Effort, HeadBits, Method, QuantizeOptions, Report};
 use serde::Serialize;
 
-use crate::args::{EffortArg, GroupArg, HeadArg, MethodArg, QuantizeArgs};
+use crate::args::{EffortArg, GroupArg, MethodArg, QuantizeArgs};
 use crate::interrupt::{self, Interrupted, Second};
 use crate::output::{self, grouped};
 use crate::progress::{Progress, Shown};
@@ -63,7 +63,7 @@ pub fn run(arguments: &QuantizeArgs) -> anyhow::Result<()> {
         files::finish(file, path)?;
     }
 
-    let summary = summary(&arguments.output, &report, model::checkpoint_bytes(&checkpoint)?);
+    let summary = summary(&arguments.output, &report, checkpoint.tensor_bytes());
     if arguments.json { output::json(&summary) } else { output::text_out(&text(&summary)) }
 }
 
@@ -88,7 +88,12 @@ fn options(arguments: &QuantizeArgs) -> anyhow::Result<QuantizeOptions> {
         },
         skip: arguments.skip.iter().map(|step| step.step()).collect(),
         group: arguments.group.map_or(default.group, GroupArg::size),
-        head: arguments.head.map_or(default.head, HeadArg::bits),
+        // Within a budget the head begins with the bits that all matrices begin with, unless the user fixes it.
+        head: match (arguments.head, arguments.bits_budget) {
+            (Some(head), _) => head.bits(),
+            (None, Some(_)) => HeadBits::Four,
+            (None, None) => default.head,
+        },
         calibration,
         calibration_tokens: arguments.calibration_tokens.unwrap_or(default.calibration_tokens),
         threads: arguments.threads.unwrap_or_else(machine::cores),
