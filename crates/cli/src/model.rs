@@ -129,11 +129,7 @@ pub fn no_template(model: &str) -> anyhow::Error {
 
 /// Bytes of a checkpoint's weights.
 pub fn checkpoint_bytes(checkpoint: &Checkpoint) -> anyhow::Result<u64> {
-    let mut bytes = 0;
-    for name in checkpoint.tensor_names() {
-        bytes += checkpoint.tensor(name)?.bytes.len() as u64;
-    }
-    Ok(bytes)
+    Ok(checkpoint.tensor_bytes())
 }
 
 /// The instruction set asked for, else the best one.
@@ -247,7 +243,7 @@ fn reference(
     let template = ChatTemplate::from_files(&files);
     let name = checkpoint.dir().display().to_string();
     output::note(&format!(
-        "{name} is a checkpoint directory: it runs unquantized on the float reference path, slow and exact"
+        "{name} is a checkpoint directory: it runs on the float reference path, slow and exact"
     ));
     let bytes = checkpoint_bytes(&checkpoint)?;
     let backend = Reference::new(checkpoint, threads)?;

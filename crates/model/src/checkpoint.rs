@@ -84,6 +84,26 @@ impl Checkpoint {
         self.tensors.keys().map(String::as_str).collect()
     }
 
+    /// Bytes of all tensors, of whatever type.
+    pub fn tensor_bytes(&self) -> u64 {
+        self.tensors.keys().filter_map(|name| self.raw(name)).map(|tensor| tensor.bytes.len() as u64).sum()
+    }
+
+    /// Bits a weight of all matrices, with whatever a quantized layer stores beside its codes.
+    pub fn bits_per_weight(&self) -> f64 {
+        let matrices = expected(&self.config).into_iter().filter(|tensor| tensor.shape.len() == 2);
+        let (mut bytes, mut weights) = (0, 0);
+        for Expected { name, shape, .. } in matrices {
+            let module = name.strip_suffix("weight").unwrap_or(&name);
+            let parts =
+                self.tensors.range(module.to_owned()..).take_while(|(part, _)| part.starts_with(module));
+            let parts = parts.filter(|(part, _)| !part.ends_with(".bias"));
+            bytes += parts.filter_map(|(part, _)| self.raw(part)).map(|part| part.bytes.len()).sum::<usize>();
+            weights += shape.iter().product::<usize>();
+        }
+        8.0 * bytes as f64 / weights as f64
+    }
+
     /// A tensor by its name.
     pub fn tensor(&self, name: &str) -> Result<Tensor<'_>> {
         let found = match self.tensors.get(name) {

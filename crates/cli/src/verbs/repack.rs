@@ -13,7 +13,7 @@ use crate::args::{GroupArg, HeadArg, QuantizeArgs};
 use crate::input::Usage;
 use crate::interrupt::{self, Interrupted, Second};
 use crate::output::{self, grouped};
-use crate::{files, model};
+use crate::files;
 
 /// What `--json` prints: the report without its list.
 #[derive(Serialize)]
@@ -53,7 +53,7 @@ pub fn run(checkpoint: &Checkpoint, arguments: &QuantizeArgs) -> anyhow::Result<
         writeln!(file, "{text}").with_context(|| format!("cannot write {}", path.display()))?;
         files::finish(file, path)?;
     }
-    let checkpoint_bytes = model::checkpoint_bytes(checkpoint)?;
+    let checkpoint_bytes = checkpoint.tensor_bytes();
     let summary = Summary {
         output: &arguments.output,
         file_bytes: report.file_bytes,
