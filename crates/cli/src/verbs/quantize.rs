@@ -14,7 +14,7 @@ use crate::args::{EffortArg, GroupArg, MethodArg, QuantizeArgs};
 use crate::interrupt::{self, Interrupted, Second};
 use crate::output::{self, grouped};
 use crate::progress::{Progress, Shown};
-use crate::{files, machine, model, report_html};
+use crate::{files, machine, report_html};
 
 /// What `--json` prints: the report without its tensors.
 #[derive(Serialize)]
