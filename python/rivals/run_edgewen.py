@@ -64,6 +64,7 @@ def main() -> None:
     common.add_arguments(parser)
     parser.add_argument("--edgewen", type=Path, required=True)
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS))
+    parser.add_argument("--no-run", action="store_true", help="skip `as_run`")
     arguments = parser.parse_args()
     version = run([arguments.edgewen, "--version"]).strip()
     for model, text, seed in common.jobs(arguments):
@@ -81,10 +82,12 @@ def main() -> None:
                 command += ["--calibration-tokens", common.CALIBRATION_TOKENS]
                 command += ["--report", path / "report.json", "--threads", 1]
                 run(command + VARIANTS[method])
-                as_run = measure_as_run(arguments.edgewen, model, file, Path(folder))
-            tensors, bits, header = packed.read(file)
-            info = {"tool": version, "as_run": as_run}
-            info["quantization"] = header["quantization"]
+                tensors, bits, header = packed.read(file)
+                info = {"tool": version, "quantization": header["quantization"]}
+                if not arguments.no_run:
+                    info["as_run"] = measure_as_run(
+                        arguments.edgewen, model, file, Path(folder)
+                    )
             common.write_candidate(path, tensors, bits, info)
             print(path, flush=True)
 
