@@ -18,6 +18,9 @@ const SCALED: [(&str, &str); 4] = [("q", "q, k, v"), ("o", "o"), ("gate", "gate,
 const ERROR: &str =
     "Share of a matrix' output energy that is lost to rounding, measured on the calibration text";
 
+/// A model and its report. One without keeps its place, so that a model has one color on a whole page.
+pub type Reported<'a> = (String, Option<&'a Report>);
+
 /// The page of one quantization.
 pub fn page(report: &Report) -> anyhow::Result<String> {
     let totals = &report.totals;
@@ -56,8 +59,8 @@ pub fn page(report: &Report) -> anyhow::Result<String> {
     if 0 < layers(report) {
         matrices(&mut page, report);
         steps(&mut page, report);
-        scales(&mut page, &[("this model".to_string(), report)]);
-        clipping(&mut page, &[("this model".to_string(), report)]);
+        scales(&mut page, &[("this model".to_string(), Some(report))]);
+        clipping(&mut page, &[("this model".to_string(), Some(report))]);
     }
     if let Some(budget) = &report.budget {
         bits(&mut page, budget);
@@ -158,12 +161,12 @@ fn matrices(page: &mut Page, report: &Report) {
             Shade::AroundOne,
             "error, as a share of plain rounding's",
         ),
-        "The darker, the more was gained over plain rounding: 0.25 means that a quarter of its error is left.",
+        "The stronger the color, the more was gained over plain rounding: 0.25 means that a quarter of its error is left.",
     );
 }
 
 /// Error of every matrix, a line for each of the models.
-pub fn errors(page: &mut Page, reports: &[(String, &Report)]) {
+pub fn errors(page: &mut Page, reports: &[Reported<'_>]) {
     let all: Vec<Panel> = KINDS
         .into_iter()
         .map(|kind| Panel {
@@ -224,12 +227,14 @@ fn steps(page: &mut Page, report: &Report) {
 }
 
 /// The exponents of the scales, a line for each of the models.
-pub fn scales(page: &mut Page, reports: &[(String, &Report)]) {
-    let scaled: Vec<_> = reports.iter().filter(|(_, report)| report.calibration.is_some()).collect();
-    if scaled.is_empty() {
+pub fn scales(page: &mut Page, reports: &[Reported<'_>]) {
+    let scaled = |report: Option<&Report>| {
+        report.is_some_and(|report| report.tensors.iter().any(|tensor| tensor.alpha != 0.0))
+    };
+    if !reports.iter().any(|(_, report)| scaled(*report)) {
         return;
     }
-    let all: Vec<Panel> = SCALED
+    let mut all: Vec<Panel> = SCALED
         .into_iter()
         .map(|(kind, title)| Panel {
             title: title.to_string(),
@@ -240,6 +245,13 @@ pub fn scales(page: &mut Page, reports: &[(String, &Report)]) {
             }),
         })
         .collect();
+    for panel in &mut all {
+        for (series, (_, report)) in panel.series.iter_mut().zip(reports) {
+            if !scaled(*report) {
+                series.points.clear();
+            }
+        }
+    }
     page.heading("Scales").figure(
         &panels("exponent of the scales by layer", &Axis::linear("layer"), &Axis::from_zero("alpha"), &all),
         "The exponent alpha of the input channels' scales that lost least; 0 is no scaling. Full marks: the scales \
@@ -248,9 +260,9 @@ pub fn scales(page: &mut Page, reports: &[(String, &Report)]) {
 }
 
 /// How many groups were clipped, a line for each of the models.
-pub fn clipping(page: &mut Page, reports: &[(String, &Report)]) {
-    let any = reports.iter().any(|(_, report)| report.tensors.iter().any(|tensor| 0.0 < tensor.clipped));
-    if !any {
+pub fn clipping(page: &mut Page, reports: &[Reported<'_>]) {
+    let mut tensors = reports.iter().filter_map(|(_, report)| *report).flat_map(|report| &report.tensors);
+    if !tensors.any(|tensor| 0.0 < tensor.clipped) {
         return;
     }
     let all: Vec<Panel> = KINDS
@@ -272,11 +284,7 @@ pub fn clipping(page: &mut Page, reports: &[(String, &Report)]) {
 }
 
 /// A line a model: one value of the matrices of a kind.
-fn lines_of(
-    reports: &[(String, &Report)],
-    kind: &str,
-    value: impl Fn(&TensorReport) -> Point,
-) -> Vec<Series> {
+fn lines_of(reports: &[Reported<'_>], kind: &str, value: impl Fn(&TensorReport) -> Point) -> Vec<Series> {
     let of = |report: &Report| {
         let all = report.tensors.iter().filter_map(|tensor| Some((place(tensor)?, tensor)));
         all.filter(|((_, of), _)| *of == kind)
@@ -285,7 +293,11 @@ fn lines_of(
     };
     reports
         .iter()
-        .map(|(name, report)| Series { name: name.clone(), points: of(report), faint: false })
+        .map(|(name, report)| Series {
+            name: name.clone(),
+            points: report.map(of).unwrap_or_default(),
+            faint: false,
+        })
         .collect()
 }
 
@@ -358,4 +370,77 @@ fn place(tensor: &TensorReport) -> Option<(usize, &str)> {
 fn layers(report: &Report) -> usize {
     let all: BTreeSet<usize> = report.tensors.iter().filter_map(|tensor| Some(place(tensor)?.0)).collect();
     all.last().map_or(0, |last| last + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use edgewen_quant::{CalibrationReport, Measure, StepError, Totals};
+
+    use super::*;
+
+    fn report(layers: usize) -> Report {
+        let tensor = |layer: usize, kind: &str| TensorReport {
+            name: format!("model.layers.{layer}.mlp.{kind}_proj.weight"),
+            packed_as: format!("layers.{layer}.{kind}"),
+            bits: 4,
+            elements: 4096,
+            bytes: 2208,
+            measure: Measure::Output,
+            error_rtn: 0.01,
+            error: 0.004,
+            alpha: 0.5,
+            duo: layer == 0,
+            clipped: 0.25,
+            steps: vec![
+                StepError { step: Step::Clip, error: 0.008 },
+                StepError { step: Step::Feedback, error: 0.004 },
+            ],
+        };
+        Report {
+            edgewen_version: "0.1.0".into(),
+            source: "models/<b>".into(),
+            method: "awq-gptq".into(),
+            group: 64,
+            head_bits: 8,
+            calibration: Some(CalibrationReport {
+                name: "built-in".into(),
+                sha256: "0".into(),
+                tokens: 8192,
+                segments: 4,
+            }),
+            file_bytes: 1,
+            seconds: 1.0,
+            threads: 2,
+            peak_memory_bytes: None,
+            totals: Totals::default(),
+            budget: None,
+            tensors: (0..layers).flat_map(|layer| KINDS.map(|kind| tensor(layer, kind))).collect(),
+        }
+    }
+
+    #[test]
+    fn a_page_has_every_plot_and_needs_nothing_else() {
+        let page = page(&report(3)).unwrap();
+        // Errors, the field of shares, steps, scales, clipping.
+        assert_eq!(page.matches("<svg").count(), 5);
+        assert!(page.contains("&lt;b&gt;") && !page.contains("<b>"));
+        for word in ["href=", "src=", "@import", "NaN", "<script"] {
+            assert!(!page.contains(word), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_report_without_layers_is_a_page_too() {
+        assert!(!page(&report(0)).unwrap().contains("<svg"));
+    }
+
+    #[test]
+    fn finds_layer_and_kind() {
+        let report = report(12);
+        assert_eq!(place(&report.tensors[80]), Some((11, "o")));
+        assert_eq!(layers(&report), 12);
+        assert_eq!(short("model.layers.11.self_attn.q_proj.weight"), "11 q_proj");
+        assert_eq!(short("model.embed_tokens.weight"), "embed_tokens");
+    }
 }

@@ -277,7 +277,9 @@ pub fn panels(label: &str, x: &Axis, y: &Axis, all: &[Panel]) -> String {
     let width = (WIDTH - left - between * (columns - 1) as f64) / columns as f64;
     let mut names: Vec<(usize, &str, bool)> = Vec::new();
     for panel in all {
-        for (number, series) in panel.series.iter().enumerate() {
+        for (number, series) in
+            panel.series.iter().enumerate().filter(|(_, series)| !series.points.is_empty())
+        {
             if !names.iter().any(|(_, name, _)| *name == series.name) {
                 names.push((number, &series.name, series.faint));
             }

@@ -129,6 +129,16 @@ impl Page {
         self
     }
 
+    /// Names and what they stand for, one under the other.
+    pub fn fields(&mut self, fields: &[(String, String)]) -> &mut Self {
+        self.put(format_args!("<table class=\"fields\">\n"));
+        for (name, value) in fields {
+            self.put(format_args!("<tr><th>{}</th><td>{}</td></tr>\n", escaped(name), escaped(value)));
+        }
+        self.put(format_args!("</table>\n"));
+        self
+    }
+
     /// Begins a part that is folded until somebody opens it; [`Page::unfold`] ends it.
     pub fn fold(&mut self, summary: &str) -> &mut Self {
         self.put(format_args!("<details><summary>{}</summary>\n", escaped(summary)));
@@ -200,7 +210,7 @@ mod tests {
         let mut page = Page::new(HOSTILE, HOSTILE);
         page.facts(&[(HOSTILE, HOSTILE.into(), HOSTILE.into())]).heading(HOSTILE).paragraph(HOSTILE);
         page.table(&Table { headings: vec![HOSTILE.into()], rows: vec![vec![HOSTILE.into()]] });
-        page.fold(HOSTILE).verbatim(HOSTILE).unfold();
+        page.fields(&[(HOSTILE.into(), HOSTILE.into())]).fold(HOSTILE).verbatim(HOSTILE).unfold();
         let plots = every_plot();
         for plot in &plots {
             page.figure(plot, HOSTILE);

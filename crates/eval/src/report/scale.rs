@@ -81,7 +81,7 @@ pub(super) fn tick(value: f64) -> String {
     let size = value.abs();
     if value == 0.0 {
         "0".to_string()
-    } else if 1e-4 < size && size < 1e6 {
+    } else if 9e-6 < size && size < 1e6 {
         // Ten digits hide what adding steps did to the last ones.
         let text = format!("{:.*}", (9 - size.log10().floor() as i32).clamp(0, 12) as usize, value);
         if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }

@@ -12,7 +12,6 @@ use edgewen_eval::compare::{Measured, compare};
 use edgewen_eval::kl::Subject;
 use edgewen_eval::stats::Estimate;
 use edgewen_eval::tasks::Summary;
-use edgewen_model::packed::TensorKind;
 use serde::Serialize;
 
 use super::protocol::{ProtocolReport, Text};
@@ -20,7 +19,7 @@ use super::{Settings, identity, watched};
 use crate::args::{CompareArgs, ComputeArgs, DeviceArg, ModelArgs};
 use crate::files;
 use crate::interrupt::{self, Second};
-use crate::model::{self, Model, Source};
+use crate::model::{Model, Source};
 use crate::output::{self, Align, Table};
 
 /// Everything about the models, and what `--json` prints.
@@ -38,6 +37,8 @@ struct Comparison {
 /// One model.
 #[derive(Serialize)]
 struct Compared {
+    /// As it was given.
+    model: String,
     sha256: String,
     bytes: u64,
     bits_per_weight: f64,
@@ -104,6 +105,7 @@ pub fn run(arguments: &CompareArgs) -> anyhow::Result<()> {
         measured.name = short;
         let (tasks, quantization) = extras.remove(0);
         all.push(Compared {
+            model: name.clone(),
             sha256: identity(name)?.sha256,
             bytes,
             bits_per_weight,
@@ -130,7 +132,7 @@ pub fn run(arguments: &CompareArgs) -> anyhow::Result<()> {
     if arguments.json { output::json(&comparison) } else { output::text_out(&plain(&comparison)) }
 }
 
-/// Names without the folders and endings that all of them share.
+/// Names without folders and endings, and without the words at the beginning that all of them share.
 fn short_names(models: &[String]) -> Vec<String> {
     let short = |model: &String| {
         let name =
@@ -138,33 +140,30 @@ fn short_names(models: &[String]) -> Vec<String> {
         name.strip_suffix(".ewn").map(str::to_string).unwrap_or(name)
     };
     let names: Vec<String> = models.iter().map(short).collect();
-    let distinct = names.iter().all(|name| names.iter().filter(|other| *other == name).count() == 1);
-    if distinct { names } else { models.to_vec() }
+    if !names.iter().all(|name| names.iter().filter(|other| *other == name).count() == 1) {
+        return models.to_vec();
+    }
+    let Some((first, others)) = names.split_first() else { return names };
+    let ends = |(index, letter): (usize, char)| "-_.".contains(letter).then_some(index + letter.len_utf8());
+    let shared =
+        |&end: &usize| !others.is_empty() && others.iter().all(|name| name.starts_with(&first[..end]));
+    let cut = first.char_indices().filter_map(ends).filter(shared).max().unwrap_or(0);
+    let rest = |name: &String| name.get(cut..).filter(|rest| !rest.is_empty()).map(str::to_string);
+    names.iter().map(rest).collect::<Option<Vec<String>>>().unwrap_or(names)
 }
 
 /// Bytes of a model, and bits a weight over all its matrices: scales, zero points, padding and embedding included.
 fn size(name: &str) -> anyhow::Result<(u64, f64)> {
-    let (mut bytes, mut weights) = (0, 0);
     Ok(match Source::open(name)? {
         Source::Packed(file) => {
-            for tensor in
-                file.tensors().filter(|tensor| tensor.shape.len() == 2 && tensor.kind != TensorKind::U32)
-            {
+            let (mut bytes, mut weights) = (0, 0);
+            for tensor in file.tensors().filter(|tensor| tensor.shape.len() == 2) {
                 bytes += tensor.bytes;
                 weights += tensor.shape.iter().product::<usize>();
             }
             (file.file_bytes(), 8.0 * bytes as f64 / weights as f64)
         }
-        Source::Checkpoint(checkpoint) => {
-            for name in checkpoint.tensor_names() {
-                let tensor = checkpoint.tensor(name)?;
-                if tensor.shape.len() == 2 {
-                    bytes += tensor.bytes.len() as u64;
-                    weights += tensor.shape.iter().product::<usize>();
-                }
-            }
-            (model::checkpoint_bytes(&checkpoint)?, 8.0 * bytes as f64 / weights as f64)
-        }
+        Source::Checkpoint(checkpoint) => (checkpoint.tensor_bytes(), checkpoint.bits_per_weight()),
     })
 }
 
@@ -242,5 +241,8 @@ mod tests {
             |models: &[&str]| short_names(&models.iter().map(|name| name.to_string()).collect::<Vec<_>>());
         assert_eq!(all(&["a/rtn.ewn", "b/awq.ewn", "demo", "dir/"]), ["rtn", "awq", "demo", "dir"]);
         assert_eq!(all(&["a/q.ewn", "b/q.ewn"]), ["a/q.ewn", "b/q.ewn"]);
+        assert_eq!(all(&["qwen-2-rtn-g64.ewn", "qwen-2-awq.ewn"]), ["rtn-g64", "awq"]);
+        assert_eq!(all(&["q-.ewn", "q-é.ewn"]), ["q-", "q-é"]);
+        assert_eq!(all(&["a-b.ewn"]), ["a-b"]);
     }
 }

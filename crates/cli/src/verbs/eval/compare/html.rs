@@ -2,14 +2,13 @@
 
 use edgewen_eval::compare::LayerError;
 use edgewen_eval::report::{
-    Axis, Bar, Cell, Label, Page, Panel, Point, Range, Series, Table, bars, figure, panels, ranges, scatter,
+    Axis, Bar, Cell, Label, Page, Panel, Point, Range, Series, Table, bars, panels, ranges, scatter,
 };
 use edgewen_eval::stats::Estimate;
-use edgewen_quant::Report;
 
 use super::{Compared, Comparison};
 use crate::output::{self, grouped};
-use crate::report_html;
+use crate::report_html::{self, Reported};
 
 /// The page. It needs nothing from anywhere else.
 pub fn page(comparison: &Comparison) -> anyhow::Result<String> {
@@ -33,17 +32,15 @@ pub fn page(comparison: &Comparison) -> anyhow::Result<String> {
     quality(&mut page, models);
     tails(&mut page, models);
     layers(&mut page, models);
-    let reports: Vec<(String, &Report)> = models
-        .iter()
-        .filter_map(|model| Some((model.name().to_string(), model.quantization.as_ref()?)))
-        .collect();
-    if !reports.is_empty() {
+    let reports: Vec<Reported<'_>> =
+        models.iter().map(|model| (model.name().to_string(), model.quantization.as_ref())).collect();
+    if reports.iter().any(|(_, report)| report.is_some()) {
         report_html::errors(&mut page, &reports);
         report_html::scales(&mut page, &reports);
         report_html::clipping(&mut page, &reports);
     }
     tasks(&mut page, models);
-    page.heading("How it was measured").table(&protocol(comparison));
+    page.heading("How it was measured").fields(&protocol(comparison));
     page.fold("All figures as JSON").verbatim(&serde_json::to_string_pretty(comparison)?).unfold();
     Ok(page.finish())
 }
@@ -217,25 +214,18 @@ fn tasks(page: &mut Page, models: &[Compared]) {
     }
 }
 
-fn protocol(comparison: &Comparison) -> Table {
-    let mut table = Table::new(&["", ""]);
-    let mut add = |name: &str, value: String| {
-        table.rows.push(vec![name.into(), Cell { text: value, ..Cell::default() }])
-    };
-    add("reference", format!("{}, SHA-256 {}", comparison.reference, comparison.reference_sha256));
+fn protocol(comparison: &Comparison) -> Vec<(String, String)> {
+    let mut fields = vec![
+        ("reference".to_string(), comparison.reference.clone()),
+        ("its SHA-256".to_string(), comparison.reference_sha256.clone()),
+    ];
     for model in &comparison.models {
-        add(model.name(), format!("SHA-256 {}", model.sha256));
+        fields.push((model.name().to_string(), format!("{}, SHA-256 {}", model.model, model.sha256)));
     }
     for (name, value) in comparison.protocol.fields() {
-        add(name, value);
+        let name = if name == "SHA-256" { "SHA-256 of the file" } else { name };
+        fields.push((name.to_string(), value));
     }
-    add("computed", comparison.settings.line(comparison.seconds));
-    if let Some(first) = comparison.models.first() {
-        let perplexity = first.measured.statistics.reference_perplexity;
-        add(
-            "perplexity of the reference",
-            format!("{} ± {}", figure(perplexity.value), figure(perplexity.standard_error)),
-        );
-    }
-    table
+    fields.push(("computed".to_string(), comparison.settings.line(comparison.seconds)));
+    fields
 }
