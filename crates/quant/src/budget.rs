@@ -2,8 +2,9 @@
 //!
 //! The checkpoint is quantized with 4 bits, and beside it with 8 by the same factors; any mix of the two is a model
 //! (`overlay.rs`). What a matrix gains by 8 bits is measured on held-out text, as KL divergence from the original model,
-//! not guessed from the error of its outputs. The choice is greedy (`choice.rs`), and the checkpoint is quantized anew
-//! with it, since what comes after a matrix makes up for that matrix's errors. The budget counts every quantized matrix
+//! not guessed from the error of its outputs. The choice is greedy (`choice.rs`). No matrix of the two files makes up
+//! for the errors of others, or it would not fit other mixes; the checkpoint is quantized anew with the choice, and then
+//! every matrix does. The budget counts every quantized matrix
 //! with its scales, zero points and padding, the embedding and the head included.
 
 mod choice;
@@ -13,7 +14,9 @@ pub use report::{BudgetReport, Sensitivity};
 
 use crate::held_out::HeldOut;
 use crate::overlay::Overlay;
-use crate::{Error, HeadBits, Progress, QuantizeOptions, Report, Result, calibrate, output, quantize_once};
+use crate::{
+    Error, HeadBits, Progress, QuantizeOptions, Report, Result, Step, calibrate, output, quantize_once,
+};
 use choice::{Candidate, choose, gain};
 use edgewen_engine::{CpuBackend, Reference};
 use edgewen_eval::stats::mean;
@@ -81,7 +84,9 @@ pub(crate) fn quantize(
     // Beside the result, so that the last step is a rename; removed with all that is in it whatever happens.
     let scratch = scratch(output)?;
     let place = |name: &str| scratch.path().join(name);
-    let four = QuantizeOptions { force: true, ..options.clone() };
+    let mut four = QuantizeOptions { force: true, ..options.clone() };
+    // A matrix that makes up for the errors of others would be wrong in a mix where these errors are smaller.
+    four.skip.insert(Step::Correction);
     let mut stage = Stage { progress, from: 0, to: 350, name: "4 bits: " };
     quantize_once(checkpoint, &place("four.ewn"), Some(&place("eight.ewn")), &four, &mut stage)?;
 

@@ -21,15 +21,15 @@ pub struct BudgetReport {
     pub measurements: usize,
     /// Time that took, the original model included.
     pub seconds_measuring: f64,
-    /// Divergence with 4 bits everywhere.
+    /// Divergence with 4 bits everywhere; as the next two without [`Step::Correction`](crate::Step::Correction).
     pub kl_four: Estimate,
     /// Divergence with 8 bits everywhere.
     pub kl_eight: Estimate,
-    /// Divergence of the mix that was chosen, before it was quantized anew.
+    /// Divergence of the mix that was chosen, before the checkpoint was quantized anew with it.
     pub kl_predicted: Estimate,
     /// Divergence of the file that was written.
     pub kl_measured: Estimate,
-    /// What the file gains over 4 bits everywhere; the standard error is that of the difference token by token.
+    /// By how much `kl_measured` is below `kl_four`; the standard error is that of the difference token by token.
     pub gain: Estimate,
     /// The matrices whose bits were chosen, in the order of the forward pass.
     pub matrices: Vec<Sensitivity>,
