@@ -142,36 +142,48 @@ pub struct Subject<'a> {
     pub context: usize,
 }
 
-/// A trial as tokens.
-enum Prepared {
+/// A trial that fits the model, with its tokens.
+#[derive(Debug)]
+pub struct Prepared<'a> {
+    trial: &'a Trial,
+    tokens: Tokens,
+}
+
+#[derive(Debug)]
+enum Tokens {
+    /// Context and continuation of each choice.
     Pairs(Vec<(Vec<u32>, Vec<u32>)>),
     Prompt(Vec<u32>),
 }
 
-/// Runs the trials that `run` does not hold yet. All are tokenized and checked before the first is run. `progress` is
-/// called with the trials that this call has finished, and with those it has to do.
+/// Tokenizes trials, so that one that does not fit is known before hours of work and before a run's file exists.
 ///
 /// # Errors
-/// A trial that does not fit the model, named by its line in `path`; cancellation; what the backend says; a run that
-/// cannot be written. Finished trials stay in the run.
+/// A trial that does not fit the model, named by its line in `path`; a conversation without a chat template.
+pub fn prepare<'a>(subject: &Subject<'_>, path: &Path, trials: &'a [Trial]) -> Result<Vec<Prepared<'a>>> {
+    trials.iter().map(|trial| Ok(Prepared { trial, tokens: tokens(subject, path, trial)? })).collect()
+}
+
+/// Runs the trials that `run` does not hold yet. `progress` is called with the trials that this call has finished, and
+/// with those it has to do.
+///
+/// # Errors
+/// Cancellation; what the backend says; a run that cannot be written. Finished trials stay in the run.
 pub fn measure(
     subject: &mut Subject<'_>,
-    path: &Path,
-    trials: &[Trial],
+    trials: &[Prepared<'_>],
     run: &mut Run,
     cancel: &AtomicBool,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<()> {
-    let prepared: Vec<Prepared> =
-        trials.iter().map(|trial| prepare(subject, path, trial)).collect::<Result<_>>()?;
     let rest = run.done().len().min(trials.len());
     let total = trials.len() - rest;
-    for (index, (trial, prepared)) in trials.iter().zip(&prepared).skip(rest).enumerate() {
+    for (index, Prepared { trial, tokens }) in trials[rest..].iter().enumerate() {
         progress(index, total);
         if cancel.load(Ordering::SeqCst) {
             return Err(Error::Cancelled);
         }
-        let outcome = attempt(subject, trial, prepared, cancel)?;
+        let outcome = attempt(subject, trial, tokens, cancel)?;
         run.push(&Line {
             task: trial.task.to_string(),
             protocol: trial.protocol.to_string(),
@@ -183,7 +195,7 @@ pub fn measure(
     Ok(())
 }
 
-fn prepare(subject: &Subject<'_>, path: &Path, trial: &Trial) -> Result<Prepared> {
+fn tokens(subject: &Subject<'_>, path: &Path, trial: &Trial) -> Result<Tokens> {
     let wrong = |problem: String| data_error(path, trial.line, problem);
     let context = match &trial.query {
         Query::Choice { context, .. } | Query::Word { context, .. } => context,
@@ -196,7 +208,7 @@ fn prepare(subject: &Subject<'_>, path: &Path, trial: &Trial) -> Result<Prepared
                     "the prompt has {found} tokens, and the model sees {most} with the answer: leave the item out"
                 )));
             }
-            return Ok(Prepared::Prompt(prompt));
+            return Ok(Tokens::Prompt(prompt));
         }
     };
     let pairs = continuations(&trial.query).iter().map(|continuation| {
@@ -215,7 +227,7 @@ fn prepare(subject: &Subject<'_>, path: &Path, trial: &Trial) -> Result<Prepared
             _ => Ok(pair),
         }
     });
-    Ok(Prepared::Pairs(pairs.collect::<Result<_>>()?))
+    Ok(Tokens::Pairs(pairs.collect::<Result<_>>()?))
 }
 
 /// What is scored, without the space before it.
@@ -230,15 +242,15 @@ fn continuations(query: &Query) -> &[String] {
 fn attempt(
     subject: &mut Subject<'_>,
     trial: &Trial,
-    prepared: &Prepared,
+    tokens: &Tokens,
     cancel: &AtomicBool,
 ) -> Result<Outcome> {
-    let pairs = match (prepared, &trial.query) {
-        (Prepared::Prompt(prompt), Query::Answer(question)) => {
+    let pairs = match (tokens, &trial.query) {
+        (Tokens::Prompt(prompt), Query::Answer(question)) => {
             return Ok(Outcome::Answer(generation::answer(subject, question, prompt, cancel)?));
         }
-        (Prepared::Pairs(pairs), _) => pairs,
-        (Prepared::Prompt(_), _) => &Vec::new(),
+        (Tokens::Pairs(pairs), _) => pairs,
+        (Tokens::Prompt(_), _) => &Vec::new(),
     };
     let mut scorer = Scorer::new(subject.backend, subject.context)?;
     let mut scores = Vec::with_capacity(pairs.len());

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use edgewen_engine::{Backend, Reference};
 use edgewen_eval::generation::{Question, Rule, encode};
 use edgewen_eval::likelihood::encode_pair;
-use edgewen_eval::tasks::{Line, Outcome, Query, Subject, Task, Trial, measure, summarize};
+use edgewen_eval::tasks::{Line, Outcome, Query, Subject, Task, Trial, measure, prepare, summarize};
 use edgewen_eval::wnli::{self, Protocol};
 use edgewen_eval::{Error, Header, Identity, Run};
 use edgewen_model::{ChatTemplate, Checkpoint, Tokenizer, TokenizerFiles};
@@ -247,7 +247,8 @@ impl Model {
             context,
         };
         let cancel = AtomicBool::new(false);
-        measure(&mut subject, Path::new("items.jsonl"), trials, run, &cancel, &mut |done, _| {
+        let prepared = prepare(&subject, Path::new("items.jsonl"), trials)?;
+        measure(&mut subject, &prepared, run, &cancel, &mut |done, _| {
             cancel.store(done == cancel_at, Ordering::SeqCst);
         })
     }

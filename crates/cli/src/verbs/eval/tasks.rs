@@ -109,13 +109,6 @@ pub(super) fn measure(
     let settings = Settings::of(model);
     let data = Identity::of_bytes(path.display().to_string(), bytes);
     let header = Header::new(kind, identity(source)?, data, protocol).with_settings(json!(settings));
-    let mut run = Run::open(arguments.output.as_deref(), &header, arguments.restart)?;
-    let continued = run.continued().min(trials.len());
-    note_continued(&run, arguments.output.as_deref(), "items");
-
-    let cancel = interrupt::listen(Second::Exits)?;
-    let started = std::time::Instant::now();
-    let mut progress: Option<Progress> = None;
     let mut subject = Subject {
         backend: model.backend.as_mut(),
         tokenizer: &model.tokenizer,
@@ -123,7 +116,16 @@ pub(super) fn measure(
         eos: &model.generation.eos,
         context: model.context,
     };
-    let measured = tasks::measure(&mut subject, path, &trials, &mut run, &cancel, &mut |done, total| {
+    // Before the file exists: what is refused here leaves nothing behind.
+    let prepared = tasks::prepare(&subject, path, &trials)?;
+    let mut run = Run::open(arguments.output.as_deref(), &header, arguments.restart)?;
+    let continued = run.continued().min(trials.len());
+    note_continued(&run, arguments.output.as_deref(), "items");
+
+    let cancel = interrupt::listen(Second::Exits)?;
+    let started = std::time::Instant::now();
+    let mut progress: Option<Progress> = None;
+    let measured = tasks::measure(&mut subject, &prepared, &mut run, &cancel, &mut |done, total| {
         progress
             .get_or_insert_with(|| Progress::new(total as u64, "items", Shown::Count))
             .update(done as u64, "");
