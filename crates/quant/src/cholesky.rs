@@ -111,10 +111,14 @@ pub(crate) fn solve(l: &[f32], n: usize, x: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand_pcg::Pcg64Mcg;
+    use rand_pcg::rand_core::{Rng, SeedableRng};
 
     /// A Gram matrix of more rows than columns.
     fn gram(n: usize) -> Vec<f64> {
-        let x: Vec<f64> = (0..2 * n * n).map(|i| ((i * 7919) % 1013) as f64 / 500.0 - 1.0).collect();
+        let mut random = Pcg64Mcg::seed_from_u64(1);
+        let x: Vec<f64> =
+            (0..2 * n * n).map(|_| f64::from(random.next_u32()) / 2.0f64.powi(31) - 1.0).collect();
         let mut gram = vec![0.0; n * n];
         for i in 0..n {
             for j in 0..n {

@@ -2,9 +2,11 @@
 //!
 //! A matrix that takes x / s instead of x needs its columns multiplied by s; the operation before it gives x / s if its
 //! weight (a norm) or its rows and their biases (a matrix) are divided by s. `down` takes silu(gate) * up, which is
-//! linear in the rows of `up`; `o` takes a mean of values, linear in the rows of `v`. Not folded: `v` to `o` where
-//! several query heads share a value head, and the final norm where the head is tied to the embedding.
+//! linear in the rows of `up`; `o` takes a mean of values, linear in the rows of `v`; where several query heads
+//! share a value head, the inputs of `o` that are means of the same channel must share a scale. Not folded: the final
+//! norm where the head is tied to the embedding.
 
+use edgewen_model::Config;
 use std::ops::Range;
 
 /// Multiplies the columns of `weights` [rows, scales].
@@ -31,6 +33,21 @@ pub(crate) fn row_factors(rows: usize, producer: Range<usize>, scales: &[f32]) -
     let mut factors = vec![1.0; rows];
     factors[producer].iter_mut().zip(scales).for_each(|(f, s)| *f = 1.0 / s);
     factors
+}
+
+/// For each input of `o` the channel of the values that it is a mean of.
+pub(crate) fn value_channels(config: &Config) -> Vec<usize> {
+    let shared = config.heads / config.kv_heads;
+    let channel = |input: usize| input / config.head_dim / shared * config.head_dim + input % config.head_dim;
+    (0..config.attention_size()).map(channel).collect()
+}
+
+/// The scales of the channels of the values, from those of the inputs of `o`.
+pub(crate) fn value_scales(config: &Config, scales: &[f32]) -> Vec<f32> {
+    let shared = config.heads / config.kv_heads;
+    let input =
+        |channel: usize| channel / config.head_dim * shared * config.head_dim + channel % config.head_dim;
+    (0..config.kv_size()).map(|channel| scales[input(channel)]).collect()
 }
 
 #[cfg(test)]
@@ -81,9 +98,13 @@ mod tests {
             let factors = row_factors(s.len(), 0..s.len(), &s);
             change(&name("mlp.up_proj"), &|w| scale_rows(w, spec.hidden, &factors));
             change(&name("mlp.down_proj"), &|w| scale_columns(w, &s));
-            if spec.heads == spec.kv_heads {
-                let s = scales(spec.hidden);
-                let factors = row_factors(s.len(), 0..s.len(), &s);
+            {
+                let config = checkpoint.config();
+                let channels = scales(config.kv_size());
+                let ties = value_channels(config);
+                let s: Vec<f32> = ties.iter().map(|&channel| channels[channel]).collect();
+                assert_eq!(value_scales(config, &s), channels);
+                let factors = row_factors(channels.len(), 0..channels.len(), &channels);
                 change(&name("self_attn.v_proj"), &|w| scale_rows(w, spec.hidden, &factors));
                 let bias = format!("model.layers.{layer}.self_attn.v_proj.bias");
                 change(&bias, &|b| scale_rows(b, 1, &factors));

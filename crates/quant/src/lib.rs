@@ -1,6 +1,7 @@
-//! Turns a checkpoint into a packed file: AWQ, and plain rounding as the baseline.
+//! Turns a checkpoint into a packed file: scales, error feedback and descent, AWQ, and plain rounding as the baseline.
 //!
-//! AWQ as published (Lin et al. 2023, arXiv 2306.00978): scales for the input channels, found on calibration text and
+//! The default is [`Method::AwqGptq`]; docs/quantization.md describes its steps and what each is worth.
+//! [`Method::Awq`] is AWQ as published (Lin et al. 2023, arXiv 2306.00978): scales for the input channels, found on calibration text and
 //! folded into the operation before, and clipped ranges. What differs is how candidates are judged: by the Gram matrix
 //! of a layer's inputs ([`TensorReport::error`] is exact for linear layers) instead of by running the layer again, which
 //! makes minutes of hours. Calibration sees the original model: errors of earlier layers do not enter later ones.
@@ -34,6 +35,7 @@ mod round;
 mod rtn;
 mod search;
 mod sequence;
+mod settings;
 
 pub use budget::{BudgetReport, Sensitivity};
 pub use error::{Error, Result};

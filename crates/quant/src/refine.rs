@@ -7,9 +7,9 @@ use crate::apply::Rounded;
 use crate::gram::Gram;
 use crate::matrix::{Fused, rows_per_task};
 use crate::objective::{Objective, Pull, energies};
-use crate::options::Settings;
 use crate::report::StepError;
 use crate::round::Fit;
+use crate::settings::Settings;
 use crate::{Result, Step, descent, feedback, ranges};
 use edgewen_layout::{QuantizedMatrix, RowBlockShape, WeightBits};
 use rayon::prelude::*;
@@ -68,7 +68,7 @@ pub(crate) fn refine(
         .enumerate()
         .map(|(index, ((codes, scales), zeros))| {
             let task = Task::new(fused, factors, objective, pull, index * chunk, codes.len() / n);
-            let State { fits, changes, mut result } = task.run(steps)?;
+            let State { fits, changes, mut result, .. } = task.run(steps)?;
             for (row, codes) in codes.chunks_exact_mut(n).enumerate() {
                 let values = task.weights[row * n..].iter().zip(&changes[row * n..]);
                 for (column, (code, (w, d))) in codes.iter_mut().zip(values).enumerate() {
@@ -161,6 +161,8 @@ struct State {
     fits: Vec<Fit>,
     /// Rounded weights minus unrounded ones.
     changes: Vec<f32>,
+    /// Of the rows, without and with the damping.
+    energies: (Vec<f64>, Vec<f64>),
     result: TaskResult,
 }
 
@@ -227,42 +229,46 @@ impl<'a> Task<'a> {
         let fits: Vec<Fit> =
             fits.into_iter().enumerate().map(|(i, fit)| fit.ok_or_else(|| bad(i))).collect::<Result<_>>()?;
         let changes = self.nearest(&self.target, &fits);
-        let (_, mut damped) = self.energies(&changes);
-        let mut state = State { fits, changes, result: TaskResult::default() };
+        let energies = self.energies(&changes);
+        let mut state = State { fits, changes, energies, result: TaskResult::default() };
 
         let whole = state.fits.clone();
         if steps.clips.len() > 1 {
             let narrow = ranges::narrow(&self.target, self.objective, &state.fits, steps.clips);
             let changes = self.nearest(&self.target, &narrow);
-            self.keep_better(&mut state, &mut damped, &narrow, &changes);
+            self.keep_better(&mut state, &narrow, &changes);
         }
         let clipped = |row: usize| {
             let groups = row * groups..(row + 1) * groups;
             groups.filter(|&g| state.fits[g].scale != whole[g].scale).count() as f64
         };
         state.result.clipped = (0..self.rows).map(clipped).collect();
-        state.result.steps[0] = self.errors(&state.changes);
+        state.result.steps[0] = self.errors(&state.energies.0);
         if steps.feedback {
             let fits = state.fits.clone();
             let mut changes = feedback::round(&self.target, self.objective, &fits);
             let moved = changes.iter_mut().zip(self.target.iter().zip(&self.weights));
             moved.for_each(|(d, (target, w))| *d += target - w);
-            self.keep_better(&mut state, &mut damped, &fits, &changes);
+            self.keep_better(&mut state, &fits, &changes);
         }
-        state.result.steps[1] = self.errors(&state.changes);
+        state.result.steps[1] = self.errors(&state.energies.0);
         for _ in 0..steps.rounds {
             let State { fits, changes, .. } = &mut state;
             if descent::round(&self.weights, self.objective, self.pull(), fits, changes) == 0 {
                 break;
             }
         }
-        state.result.steps[2] = self.errors(&state.changes);
+        if 0 < steps.rounds {
+            state.energies = self.energies(&state.changes);
+        }
+        state.result.steps[2] = self.errors(&state.energies.0);
         // Against plain rounding the energy counts as it is, without the damping.
         let mut errors = state.result.steps[2].clone();
         let plain: Option<Vec<Fit>> = ranges::whole(&self.weights, n, size).into_iter().collect();
         if let Some(plain) = plain {
             let changes = self.nearest(&self.weights, &plain);
-            for (row, error) in self.errors(&changes).into_iter().enumerate() {
+            let energies = self.energies(&changes).0;
+            for (row, error) in self.errors(&energies).into_iter().enumerate() {
                 if error < errors[row] {
                     errors[row] = error;
                     state.copy_row(row, n, groups, &plain, &changes);
@@ -289,17 +295,17 @@ impl<'a> Task<'a> {
     }
 
     /// Energies with the row factors undone.
-    fn errors(&self, changes: &[f32]) -> Vec<f64> {
-        let plain = self.energies(changes).0;
-        plain.iter().zip(&self.squares).map(|(error, square)| error / square).collect()
+    fn errors(&self, energies: &[f64]) -> Vec<f64> {
+        energies.iter().zip(&self.squares).map(|(energy, square)| energy / square).collect()
     }
 
-    fn keep_better(&self, state: &mut State, damped: &mut [f64], fits: &[Fit], changes: &[f32]) {
-        let (_, energies) = self.energies(changes);
+    /// Takes the rows that have less energy, the damping counted.
+    fn keep_better(&self, state: &mut State, fits: &[Fit], changes: &[f32]) {
+        let (plain, damped) = self.energies(changes);
         let (n, groups) = (self.objective.n, self.objective.blocks.len());
-        for (row, energy) in energies.into_iter().enumerate() {
-            if energy < damped[row] {
-                damped[row] = energy;
+        for row in 0..self.rows {
+            if damped[row] < state.energies.1[row] {
+                (state.energies.0[row], state.energies.1[row]) = (plain[row], damped[row]);
                 state.copy_row(row, n, groups, fits, changes);
             }
         }
@@ -310,5 +316,124 @@ impl State {
     fn copy_row(&mut self, row: usize, n: usize, groups: usize, fits: &[Fit], changes: &[f32]) {
         self.fits[row * groups..][..groups].copy_from_slice(&fits[row * groups..][..groups]);
         self.changes[row * n..][..n].copy_from_slice(&changes[row * n..][..n]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::Part;
+    use edgewen_kernels::matmul::{View, matmul};
+    use edgewen_layout::GroupSize;
+    use rand_pcg::Pcg64Mcg;
+    use rand_pcg::rand_core::{Rng, SeedableRng};
+
+    fn random(count: usize, seed: u64) -> Vec<f32> {
+        let mut random = Pcg64Mcg::seed_from_u64(seed);
+        (0..count).map(|_| random.next_u32() as f32 / 2.0f32.powi(31) - 1.0).collect()
+    }
+
+    /// Of inputs that depend on each other, some large, some always 0.
+    fn gram(inputs: usize) -> Gram {
+        let mut x = random(3 * inputs * inputs, 3);
+        for row in x.chunks_exact_mut(inputs) {
+            (1..inputs).for_each(|i| row[i] += 0.7 * row[i - 1]);
+            row.iter_mut().step_by(16).for_each(|x| *x *= 10.0);
+            row.iter_mut().step_by(9).for_each(|x| *x = 0.0);
+        }
+        let mut gram = Gram::new(inputs);
+        gram.add(&x);
+        gram
+    }
+
+    fn steps(feedback: bool, rounds: usize) -> Steps<'static> {
+        Steps { clips: &[1.0, 0.9, 0.8], feedback, rounds }
+    }
+
+    #[test]
+    fn every_step_makes_the_error_smaller() {
+        for (inputs, group) in [(64, GroupSize::G64), (150, GroupSize::G32), (300, GroupSize::G128)] {
+            let rows = 40;
+            let parts = vec![Part { name: "some.weight".into(), rows: 0..rows, clip: true }];
+            let weights = random(rows * inputs, 4);
+            let fused = Fused { packed: "some".into(), parts, weights, inputs, group };
+            let gram = gram(inputs);
+            // The pull of weights that differ a little.
+            let other: Vec<f32> = random(rows * inputs, 5).iter().map(|v| 0.05 * v).collect();
+            let (h, mut r) = (gram.scaled(None), vec![0.0; rows * inputs]);
+            let view = |data, rows| View::new(data, rows, inputs, inputs);
+            matmul(view(&other, rows), view(&h, inputs), &mut r, inputs);
+            let e = energies(&h, &other, None);
+            let scales: Vec<f32> = random(inputs, 6).iter().map(|s| 1.5 + s).collect();
+            let factors: Vec<f32> = random(rows, 7).iter().map(|f| 1.5 + f).collect();
+            for pull in [None, Some(Pull { r: &r, e: &e })] {
+                for (columns, rows) in
+                    [(None, None), (Some(scales.as_slice()), None), (None, Some(factors.as_slice()))]
+                {
+                    let case =
+                        format!("{inputs} {} {} {}", pull.is_some(), columns.is_some(), rows.is_some());
+                    let factors = Factors { columns, rows };
+                    let objective = Objective::new(&gram, columns, 1e-4, group.get());
+                    let run = |steps| refine(&fused, factors, &objective, pull, steps, true).unwrap();
+                    let done = run(steps(true, 3));
+                    let [clip, feedback, descent] = done.steps.each_ref().map(|errors| errors[0]);
+                    assert!(feedback < 0.9 * clip && descent < 0.99 * feedback, "{case}: {:?}", done.steps);
+                    let (plain, sizes) = baseline(&fused, &gram, pull).unwrap();
+                    assert!(done.rounded.errors[0] < 0.7 * plain[0] && plain[0] < sizes[0], "{case}");
+                    assert_eq!(done.target.len(), rows.map_or(40, <[f32]>::len) * inputs, "{case}");
+
+                    // The codes are what the errors were computed from.
+                    let mut weights = vec![0.0; inputs];
+                    let mut changes = Vec::new();
+                    for row in 0..40 {
+                        done.rounded.matrix.dequantize_row(row, &mut weights);
+                        let undone = |i: usize| {
+                            weights[i] / columns.map_or(1.0, |s| s[i]) / rows.map_or(1.0, |f| f[row])
+                        };
+                        changes.extend((0..inputs).map(|i| undone(i) - fused.weights[row * inputs + i]));
+                    }
+                    let sum: f64 = energies(&gram.scaled(None), &changes, pull).iter().sum();
+                    let error = done.rounded.errors[0];
+                    assert!((sum - error).abs() < 1e-3 * error, "{case}: {sum} {error}");
+
+                    let without = run(steps(false, 0));
+                    assert_eq!(without.steps[0], without.steps[2], "{case}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn without_factors_plain_rounding_is_never_better() {
+        let (inputs, rows) = (96, 30);
+        let parts = vec![Part { name: "some.weight".into(), rows: 0..rows, clip: true }];
+        for factor in [1.0, 1e-8, 1e-30, 0.0] {
+            let weights = random(rows * inputs, 8).iter().map(|w| w * factor).collect();
+            let fused =
+                Fused { packed: "some".into(), parts: parts.clone(), weights, inputs, group: GroupSize::G64 };
+            let gram = gram(inputs);
+            // So much damping that the steps serve the weights rather than the outputs.
+            let objective = Objective::new(&gram, None, 1e6, 64);
+            let factors = Factors { columns: None, rows: None };
+            let done = refine(&fused, factors, &objective, None, steps(true, 2), false).unwrap();
+            let (plain, _) = baseline(&fused, &gram, None).unwrap();
+            assert!(done.rounded.errors[0] <= plain[0], "{factor}: {} {}", done.rounded.errors[0], plain[0]);
+            assert!(done.rounded.matrix.scales.iter().all(|scale| scale.is_finite()));
+            assert!(done.target.is_empty());
+        }
+    }
+
+    #[test]
+    fn inputs_that_are_always_zero_can_be_rounded() {
+        let (inputs, rows) = (70, 3);
+        let parts = vec![Part { name: "some.weight".into(), rows: 0..rows, clip: true }];
+        let weights = random(rows * inputs, 9);
+        let fused = Fused { packed: "some".into(), parts, weights, inputs, group: GroupSize::G64 };
+        let mut gram = Gram::new(inputs);
+        gram.add(&vec![0.0; 5 * inputs]);
+        let objective = Objective::new(&gram, None, 0.03, 64);
+        let factors = Factors { columns: None, rows: None };
+        let done = refine(&fused, factors, &objective, None, steps(true, 2), false).unwrap();
+        assert_eq!(done.rounded.errors, [0.0]);
     }
 }

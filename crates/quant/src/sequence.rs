@@ -4,33 +4,29 @@
 //! for the inputs it will have, and can make up for what the layers before it lost. Everything is kept in units without
 //! scales; factors are applied where a matrix is rounded, and undone in what it gives.
 
-use crate::apply::{Plan, Rounded, apply};
-use crate::attention::attention;
-use crate::fold::{divide, row_factors, scale_columns, scale_rows};
+use crate::fold::{divide, row_factors, scale_columns, scale_rows, value_channels, value_scales};
 use crate::gram::Gram;
 use crate::head::write_head;
-use crate::matrix::{Fused, Metric, rows_per_task};
-use crate::objective::{Objective, Pull};
-use crate::options::Settings;
+use crate::matrix::Fused;
 use crate::output::{EMBEDDING, Output, layer_names};
-use crate::quantizer::{Meter, multiply};
-use crate::refine::{Factors, baseline, refine, relative_steps};
-use crate::report::StepError;
-use crate::search::{CANDIDATES, Scaling, search};
+use crate::quantizer::Meter;
+use crate::search::Scaling;
+use crate::settings::Settings;
 use crate::{Error, QuantizeOptions, Result, Step};
 use edgewen_engine::{Batch, Norm};
-use edgewen_kernels::matmul::{View, matmul_add};
-use edgewen_kernels::rms_norm::rms_norm;
-use edgewen_kernels::rope::{RopeTable, rope};
-use edgewen_kernels::silu::{add_assign, silu_mul};
-use edgewen_kernels::{Activations, Compute, Isa, RowBlocks, linear};
-use edgewen_layout::{QuantizedMatrix, WeightBits};
+use edgewen_kernels::rope::RopeTable;
+use edgewen_kernels::silu::add_assign;
+use edgewen_kernels::{Compute, Isa};
+use edgewen_layout::QuantizedMatrix;
 use edgewen_model::{Checkpoint, Config};
 use rayon::ThreadPool;
-use rayon::prelude::*;
+use rounding::Job;
 
-/// Tokens whose widest activations are in memory at a time.
-const TOKENS: usize = 1024;
+mod rounding;
+mod streams;
+mod work;
+
+pub(crate) use work::layers_work;
 
 /// Quantizes the head and then the layers, which make up for part of what the rounded embedding loses.
 pub(crate) fn quantize(
@@ -98,35 +94,6 @@ struct Sequence<'a, 'o, 'm, 'p> {
     x: Vec<f32>,
     /// Those of the model as quantized so far.
     y: Vec<f32>,
-}
-
-/// What the original model gives more than a matrix gives on its own inputs.
-struct Difference {
-    /// [rows, inputs]
-    r: Vec<f32>,
-    /// One a row.
-    e: Vec<f64>,
-}
-
-/// A matrix and all that is known of its inputs.
-struct Job {
-    fused: Fused,
-    gram: Gram,
-    scaling: Scaling,
-    row_factors: Option<Vec<f32>>,
-    difference: Option<Difference>,
-    /// Whether the scales are folded already into the matrix before.
-    fixed: bool,
-}
-
-/// A rounded matrix, ready to be written.
-struct Done {
-    job: Job,
-    rounded: Rounded,
-    plain: Vec<f64>,
-    sizes: Vec<f64>,
-    steps: Vec<StepError>,
-    target: Vec<f32>,
 }
 
 impl Sequence<'_, '_, '_, '_> {
@@ -300,242 +267,4 @@ impl Sequence<'_, '_, '_, '_> {
         let names = layer_names(layer, packed);
         Fused::read(self.checkpoint, format!("layers.{layer}.{packed}"), &names, self.options.group)
     }
-
-    fn normed(&self, x: &[f32], weight: &[f32]) -> Vec<f32> {
-        let mut out = vec![0.0; x.len()];
-        rms_norm(&self.compute, x, weight, self.config.rms_norm_eps, &mut out);
-        out
-    }
-
-    fn gram(&self, x: &[f32]) -> Gram {
-        let mut gram = Gram::new(x.len() / self.batch.len());
-        self.workers.install(|| gram.add(x));
-        gram
-    }
-
-    fn checked_gram(&self, x: &[f32], fused: &Fused) -> Result<Gram> {
-        let gram = self.gram(x);
-        if !gram.is_finite() {
-            return Err(Error::NotFiniteInputs { tensor: fused.parts[0].name.clone() });
-        }
-        Ok(gram)
-    }
-
-    /// The best scales of a matrix for these inputs.
-    fn scales(&mut self, fused: &Fused, gram: &Gram, ties: Option<&[usize]>, what: &str) -> Result<Scaling> {
-        let four = self.options.layer_bits(&fused.packed) == WeightBits::Four;
-        if !(four && self.settings.on(Step::Scales)) {
-            return Ok(Scaling::default());
-        }
-        let work = search_work(fused.rows(), fused.inputs) / CANDIDATES as f64;
-        let meter = &mut *self.meter;
-        let mut tick = || meter.tick(work, what);
-        Ok(search(fused, gram, ties, self.workers, &mut tick)?.scaling)
-    }
-
-    /// `x` [tokens, inputs] times the transposed weights.
-    fn product(&self, x: &[f32], fused: &Fused, bias: Option<&[f32]>) -> Vec<f32> {
-        let mut out = vec![0.0; x.len() / fused.inputs * fused.rows()];
-        self.workers.install(|| multiply(x, fused, &mut out));
-        if let Some(bias) = bias {
-            out.chunks_exact_mut(bias.len()).for_each(|out| add_assign(&self.compute, out, bias));
-        }
-        out
-    }
-
-    /// What the packed file will compute.
-    fn quantized_product(&self, x: &[f32], matrix: &QuantizedMatrix, bias: Option<&[f32]>) -> Vec<f32> {
-        let shape = matrix.shape;
-        let data = matrix.pack();
-        let blocks = RowBlocks::new(shape, &data).expect("a packed matrix has the length of its shape");
-        let mut out = vec![0.0; x.len() / shape.inputs * shape.rows];
-        let mut activations = Activations::new();
-        let chunks = out.chunks_mut(TOKENS * shape.rows).zip(x.chunks(TOKENS * shape.inputs));
-        for (out, x) in chunks {
-            let tokens = x.len() / shape.inputs;
-            activations.quantize(&self.compute, x, tokens, shape.inputs, shape.group);
-            linear(&self.compute, &blocks, &activations, bias, out);
-        }
-        out
-    }
-
-    /// Queries, keys and values [tokens, q | k | v] to what `o` gets.
-    fn attended(&self, mut qkv: Vec<f32>) -> Vec<f32> {
-        let heads = self.config.heads + self.config.kv_heads;
-        rope(&self.compute, &self.rope, &mut qkv, self.config.qkv_rows(), heads, self.batch.positions());
-        let mut out = vec![0.0; self.batch.len() * self.config.attention_size()];
-        let (config, batch) = (&self.config, self.batch);
-        self.workers.install(|| attention(config, batch, &qkv, &mut out));
-        out
-    }
-
-    /// The normed hidden states to what `down` gets, some tokens at a time.
-    fn activated(&self, x: &[f32], gate_up: impl Fn(&[f32]) -> Vec<f32>) -> Vec<f32> {
-        let (hidden, middle) = (self.config.hidden_size, self.config.intermediate_size);
-        let mut out = vec![0.0; x.len() / hidden * middle];
-        for (out, x) in out.chunks_mut(TOKENS * middle).zip(x.chunks(TOKENS * hidden)) {
-            silu_mul(&self.compute, &gate_up(x), middle, out);
-        }
-        out
-    }
-
-    /// Part of what the original model gives on its inputs `x` more than the matrix on `y`; with the two residual
-    /// streams also of what they differ by.
-    fn difference(
-        &self,
-        x: &[f32],
-        y: &[f32],
-        fused: &Fused,
-        residual: Option<[&[f32]; 2]>,
-    ) -> Option<Difference> {
-        let four = self.options.layer_bits(&fused.packed) == WeightBits::Four;
-        if !(four && self.settings.on(Step::Correction) && self.settings.on(Step::Sequential)) {
-            return None;
-        }
-        let (n, rows) = (fused.inputs, fused.rows());
-        let tokens = y.len() / n;
-        let (mut r, mut e) = (vec![0.0f32; rows * n], vec![0.0f64; rows]);
-        let share = self.settings.correction;
-        for first in (0..tokens).step_by(TOKENS) {
-            let count = TOKENS.min(tokens - first);
-            let (x, y) = (&x[first * n..][..count * n], &y[first * n..][..count * n]);
-            let missing: Vec<f32> = x.iter().zip(y).map(|(x, y)| share * (x - y)).collect();
-            let mut missing = self.product(&missing, fused, None);
-            if let Some([x, y]) = residual {
-                let part = first * rows..(first + count) * rows;
-                let share = self.settings.residual;
-                let residual = x[part.clone()].iter().zip(&y[part]);
-                missing.iter_mut().zip(residual).for_each(|(m, (x, y))| *m += share * (x - y));
-            }
-            let factor = 1.0 / tokens as f32;
-            let chunk = rows_per_task(rows);
-            self.workers.install(|| {
-                let tasks = r.par_chunks_mut(chunk * n).zip(e.par_chunks_mut(chunk)).enumerate();
-                tasks.for_each(|(task, (r, e))| {
-                    let left = View::new(&missing[task * chunk..], count, e.len(), rows).t();
-                    matmul_add(left, View::new(y, count, n, n), factor, r, n);
-                    for missing in missing.chunks_exact(rows) {
-                        let missing = &missing[task * chunk..][..e.len()];
-                        let square = |m: &f32| f64::from(*m).powi(2) / tokens as f64;
-                        e.iter_mut().zip(missing).for_each(|(e, m)| *e += square(m));
-                    }
-                });
-            });
-        }
-        Some(Difference { r, e })
-    }
-
-    /// Rounds a matrix. Gives up scales and then row factors if with them a part is worse than plainly rounded; without
-    /// them it never is. `None` if that would take giving up fixed scales.
-    fn round(&mut self, mut job: Job) -> Result<Option<Done>> {
-        let what = job.fused.packed.replace("layers.", "layer ");
-        let work = rounding_work(job.fused.rows(), job.fused.inputs, self.batch.len());
-        let bits = self.options.layer_bits(&job.fused.packed);
-        let done = if bits == WeightBits::Four {
-            self.round_four(job)?
-        } else {
-            job.scaling = Scaling::default();
-            let metric = Metric::Output(&job.gram);
-            let row_factors = job.row_factors.as_deref();
-            let plan = Plan { bits, scales: None, row_factors, metric, clip: None };
-            let (rounded, sizes, target) = self.workers.install(|| {
-                let rounded = apply(&job.fused, &plan);
-                rounded.map(|r| {
-                    (r, crate::apply::sizes(&job.fused, metric), crate::apply::target(&job.fused, &plan))
-                })
-            })?;
-            let plain = rounded.errors.clone();
-            Some(Done { job, rounded, plain, sizes, steps: Vec::new(), target })
-        };
-        self.meter.tick(work, &what)?;
-        Ok(done)
-    }
-
-    fn round_four(&self, mut job: Job) -> Result<Option<Done>> {
-        let (mut scaling, mut row_factors) = (std::mem::take(&mut job.scaling), job.row_factors.take());
-        let Job { fused, gram, difference, fixed, .. } = &job;
-        let pull = difference.as_ref().map(|d| Pull { r: &d.r, e: &d.e });
-        let (plain, sizes) = self.workers.install(|| baseline(fused, gram, pull))?;
-        loop {
-            let factors = Factors { columns: scaling.scales.as_deref(), rows: row_factors.as_deref() };
-            let (settings, size) = (&self.settings, self.options.group.get());
-            let keep = self.output.wants_target();
-            let refined = self.workers.install(|| {
-                let objective = Objective::new(gram, factors.columns, settings.damping, size);
-                refine(fused, factors, &objective, pull, settings.steps(), keep)
-            });
-            let worse = |errors: &[f64]| errors.iter().zip(&plain).any(|(error, plain)| error > plain);
-            match refined {
-                Ok(refined) if !worse(&refined.rounded.errors) => {
-                    let steps = relative_steps(&refined.steps, &sizes, settings);
-                    let (rounded, target) = (refined.rounded, refined.target);
-                    (job.scaling, job.row_factors) = (scaling, row_factors);
-                    return Ok(Some(Done { rounded, plain, sizes, steps, target, job }));
-                }
-                _ if *fixed && scaling.scales.is_some() => return Ok(None),
-                _ if scaling.scales.is_some() => scaling = Scaling::default(),
-                _ if row_factors.is_some() => row_factors = None,
-                // Nothing is left to give up.
-                Err(error) => return Err(error),
-                Ok(_) => return Err(Error::NotFiniteInputs { tensor: fused.parts[0].name.clone() }),
-            }
-        }
-    }
-
-    fn write(&mut self, done: Done) -> Result<()> {
-        let Done { job, rounded, plain, sizes, steps, target } = done;
-        let metric = Metric::Output(&job.gram);
-        let output = &mut *self.output;
-        // On the workers, for the sake of the twin.
-        self.workers.install(|| {
-            let target = output.wants_target().then_some(target);
-            output.write_matrix(&job.fused, &rounded, &plain, &sizes, &job.scaling, metric, target, steps)
-        })
-    }
-}
-
-/// For each input of `o` the channel of the values that it is a mean of.
-fn value_channels(config: &Config) -> Vec<usize> {
-    let shared = config.heads / config.kv_heads;
-    let channel = |input: usize| input / config.head_dim / shared * config.head_dim + input % config.head_dim;
-    (0..config.attention_size()).map(channel).collect()
-}
-
-/// The scales of the channels of the values, from those of the inputs of `o`.
-fn value_scales(config: &Config, scales: &[f32]) -> Vec<f32> {
-    let shared = config.heads / config.kv_heads;
-    let input =
-        |channel: usize| channel / config.head_dim * shared * config.head_dim + channel % config.head_dim;
-    (0..config.kv_size()).map(|channel| scales[input(channel)]).collect()
-}
-
-/// Multiplications of the search for the scales of a matrix.
-fn search_work(rows: usize, inputs: usize) -> f64 {
-    CANDIDATES as f64 * rows as f64 * inputs as f64 * (inputs as f64 / 2.0 + 64.0)
-}
-
-/// Those of all else that is done with a matrix.
-fn rounding_work(rows: usize, inputs: usize, tokens: usize) -> f64 {
-    let (rows, inputs, tokens) = (rows as f64, inputs as f64, tokens as f64);
-    let descent = rows * inputs * (16.0 * inputs + 30_000.0);
-    descent + inputs.powi(3) + tokens * inputs * (4.0 * rows + 2.0 * inputs)
-}
-
-/// Multiplications of the layers of a model.
-pub(crate) fn layers_work(config: &Config, options: &QuantizeOptions, tokens: usize) -> f64 {
-    let settings = Settings::new(options);
-    let matrix = |rows: usize, inputs: usize, searched: bool| {
-        let search = if searched { search_work(rows, inputs) } else { 0.0 };
-        search + rounding_work(rows, inputs, tokens)
-    };
-    let (hidden, middle) = (config.hidden_size, config.intermediate_size);
-    let scales = settings.on(Step::Scales);
-    let original =
-        tokens as f64 * (config.qkv_rows() + config.attention_size() + 3 * middle) as f64 * hidden as f64;
-    let layer = original
-        + matrix(config.qkv_rows(), hidden, scales)
-        + matrix(hidden, config.attention_size(), scales && settings.on(Step::ValueOutput))
-        + matrix(2 * middle, hidden, scales)
-        + matrix(hidden, middle, scales);
-    config.layers as f64 * layer
 }

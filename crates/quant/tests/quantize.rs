@@ -10,9 +10,10 @@ use edgewen_layout::GroupSize;
 use edgewen_model::Checkpoint;
 use edgewen_model::packed::PackedFile;
 use edgewen_quant::{
-    Calibration, Error, HeadBits, Method, Progress, QuantizeOptions, Report, Silent, quantize,
+    Calibration, Effort, Error, HeadBits, Method, Progress, QuantizeOptions, Report, Silent, Step, quantize,
 };
 use edgewen_testing::{TinySpec, shared, tiny_checkpoint};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -87,13 +88,37 @@ fn folding_keeps_the_function() {
         let exact =
             logits(&mut Reference::new(Checkpoint::open(directory.path()).unwrap(), 1).unwrap(), &tokens);
         let mut distances = Vec::new();
-        for method in [Method::Rtn, Method::Awq] {
+        for method in [Method::Rtn, Method::Awq, Method::AwqGptq] {
             let path = scratch.path().join(format!("{kv_heads}-{tied}-{}.ewn", method.name()));
             let options = QuantizeOptions { method, head: HeadBits::Eight, ..options() };
             quantize(&checkpoint, &path, &options, &mut Silent).unwrap();
             distances.push(distance(&exact, &logits(&mut backend(&path), &tokens)));
         }
         assert!(distances[0] < 0.3 && distances[1] < 1.1 * distances[0], "{kv_heads} {tied}: {distances:?}");
+        assert!(distances[2] < distances[0], "{kv_heads} {tied}: {distances:?}");
+    }
+}
+
+/// Each step can be left out, the file is whole all the same, and the report tells what was done.
+#[test]
+fn steps_can_be_left_out() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("model.ewn");
+    let spec = TinySpec { kv_heads: 2, ..TinySpec::default() };
+    for skipped in Step::ALL {
+        for effort in [Effort::Fast, Effort::Best] {
+            let case = format!("without {}, {effort:?}", skipped.name());
+            let skip = BTreeSet::from([skipped]);
+            let report = run(&spec, &QuantizeOptions { skip, effort, force: true, ..options() }, &path);
+            assert!(PackedFile::open(&path).unwrap().verify().unwrap().is_ok(), "{case}");
+            for tensor in &report.tensors {
+                assert!(tensor.error <= tensor.error_rtn, "{case}: {tensor:?}");
+                assert!(tensor.steps.iter().all(|step| step.step != skipped), "{case}: {tensor:?}");
+                let falls = tensor.steps.windows(2).all(|steps| steps[1].error <= 1.01 * steps[0].error);
+                assert!(falls, "{case}: {tensor:?}");
+                assert!(skipped != Step::Scales || tensor.alpha == 0.0, "{case}: {tensor:?}");
+            }
+        }
     }
 }
 
@@ -134,7 +159,7 @@ impl Progress for StopAfter {
 fn cancelling_leaves_nothing() {
     let directory = tiny_checkpoint(&TinySpec::default());
     let checkpoint = Checkpoint::open(directory.path()).unwrap();
-    for method in [Method::Awq, Method::Rtn] {
+    for method in [Method::AwqGptq, Method::Awq, Method::Rtn] {
         for steps in [0, 3, 8] {
             let scratch = tempfile::tempdir().unwrap();
             let path = scratch.path().join("model.ewn");
@@ -208,7 +233,7 @@ fn trained_models_stay_good() {
         let documents = windows::documents(&text, Some("<|endoftext|>"), &tokenizer).unwrap();
         let protocol = Protocol::Strided { context, stride: context - 1, first_window_only: true };
         let windows = windows::cut(&documents, &protocol, None).unwrap();
-        for method in [Method::Rtn, Method::Awq] {
+        for method in [Method::Rtn, Method::Awq, Method::AwqGptq] {
             let path = scratch.path().join(format!("{name}-{}.ewn", method.name()));
             let options = QuantizeOptions { method, calibration_tokens: 8192, ..options() };
             let report = quantize(&checkpoint, &path, &options, &mut Silent).unwrap();
