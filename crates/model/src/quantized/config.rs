@@ -215,15 +215,15 @@ fn read_compressed(fields: &Fields<'_>) -> Result<Vec<Scheme>> {
     if let Some(scheme) = fields.get("kv_cache_scheme") {
         return Err(refuse(format!("\"kv_cache_scheme\": {scheme}")));
     }
-    if let Some(sparsity) = fields.object("sparsity_config")? {
-        if let Some(format) = sparsity.text("format")?.filter(|format| *format != "dense") {
-            return Err(refuse(format!("the sparse format \"{format}\"")));
-        }
+    if let Some(sparsity) = fields.object("sparsity_config")?
+        && let Some(format) = sparsity.text("format")?.filter(|format| *format != "dense")
+    {
+        return Err(refuse(format!("the sparse format \"{format}\"")));
     }
-    if let Some(transforms) = fields.object("transform_config")? {
-        if matches!(transforms.get("config_groups"), Some(Value::Object(groups)) if !groups.is_empty()) {
-            return Err(refuse("\"transform_config\" (rotations at run time)".into()));
-        }
+    if let Some(transforms) = fields.object("transform_config")?
+        && matches!(transforms.get("config_groups"), Some(Value::Object(groups)) if !groups.is_empty())
+    {
+        return Err(refuse("\"transform_config\" (rotations at run time)".into()));
     }
     let Some(Value::Object(groups)) = fields.get("config_groups") else {
         return Err(fields.missing("config_groups"));
