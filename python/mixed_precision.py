@@ -1,8 +1,8 @@
 """Measures mixed precision on small trained models: `edgewen quantize --bits-budget`, then `edgewen eval kl`.
 
-For each model and calibration text the checkpoint is quantized with 4 bits everywhere and within several budgets.
-Each file is compared with the float checkpoint on a text that none of
-them has seen. One JSON line a file; docs/mixed-precision.md says what the figures mean.
+For each model and calibration text the checkpoint is quantized with 4 bits everywhere and within several budgets. Each
+file is compared with the float checkpoint on a text that none of them has seen. One JSON line a file;
+docs/mixed-precision.md says what the figures mean.
 
     python python/mixed_precision.py --edgewen target/release/edgewen --data ../shared/data/third-party \
         --output results/2026-11-21-quality/mixed-precision.jsonl
