@@ -83,7 +83,7 @@ pub(crate) fn refine(
         .collect::<Result<_>>()?;
     let target = results.iter_mut().flat_map(|result| std::mem::take(&mut result.target)).collect();
     let by_part = |of: &dyn Fn(&TaskResult) -> &[f64]| -> Vec<f64> {
-        let all: Vec<f64> = results.iter().flat_map(|result| of(result)).copied().collect();
+        let all: Vec<f64> = results.iter().flat_map(of).copied().collect();
         fused.parts.iter().map(|part| all[part.rows.clone()].iter().sum()).collect()
     };
     let steps = std::array::from_fn(|step| by_part(&|result| &result.steps[step]));

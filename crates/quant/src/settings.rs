@@ -30,7 +30,11 @@ impl Settings {
 
     /// Whether a step is done.
     pub(crate) fn on(&self, step: Step) -> bool {
-        !self.skip.contains(&step) && !(step == Step::ValueOutput && self.skip.contains(&Step::Scales))
+        let without = |step: Step| self.skip.contains(&step);
+        match step {
+            Step::ValueOutput => !without(step) && !without(Step::Scales),
+            _ => !without(step),
+        }
     }
 
     /// Those of the rounding of a matrix.
