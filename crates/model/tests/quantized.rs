@@ -140,6 +140,20 @@ fn the_natural_group_is_the_layers_own_or_one_that_the_accelerator_runs() {
 }
 
 #[test]
+fn sizes_count_what_lies_beside_the_codes() {
+    let directory = quantized_checkpoint("autoawq");
+    let checkpoint = Checkpoint::open(directory.path()).unwrap();
+    // Seven linear layers, whose groups of 32 have a scale and a zero point, and the embedding in f16.
+    let (linear, embedding) = (30_720.0, 272.0 * 64.0);
+    let bits = ((4.0 + 20.0 / 32.0) * linear + 16.0 * embedding) / (linear + embedding);
+    assert_eq!(checkpoint.bits_per_weight(), bits);
+    let vectors = 2 * (3 * 64 + 64 + 2 * 32);
+    assert_eq!(checkpoint.tensor_bytes(), (bits * (linear + embedding) / 8.0) as u64 + vectors);
+    let float = edgewen_testing::tiny_checkpoint(&edgewen_testing::TinySpec::default());
+    assert_eq!(Checkpoint::open(float.path()).unwrap().bits_per_weight(), 16.0);
+}
+
+#[test]
 fn an_order_keeps_the_models_order_within_a_group() {
     assert_eq!(order(&[1, 0, 1, 0, 2]), [1, 3, 0, 2, 4]);
 }
