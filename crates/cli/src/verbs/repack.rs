@@ -10,10 +10,10 @@ use serde::Serialize;
 
 use super::quantize::Watch;
 use crate::args::{GroupArg, HeadArg, QuantizeArgs};
+use crate::files;
 use crate::input::Usage;
 use crate::interrupt::{self, Interrupted, Second};
 use crate::output::{self, grouped};
-use crate::files;
 
 /// What `--json` prints: the report without its list.
 #[derive(Serialize)]
