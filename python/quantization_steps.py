@@ -1,0 +1,103 @@
+"""Measures what each step of the quantizer is worth: `edgewen quantize --skip STEP`, then `edgewen eval kl`.
+
+Each model is quantized with each method, with each step left out, with each effort and with a 4-bit head, on several
+calibration texts, and compared with the float checkpoint on a text that none of them has seen. One JSON line a file;
+docs/quantization.md shows the means.
+
+    python python/quantization_steps.py --edgewen target/release/edgewen --data ../shared/data/third-party \
+        --output results/2026-11-21-quality/quantization-steps.jsonl
+"""
+
+import argparse
+import json
+import lzma
+import pathlib
+import subprocess
+import tempfile
+
+STEPS = ["sequential", "scales", "value-output", "correction", "clip", "feedback", "descent"]
+VARIANTS = {
+    "rtn": ["--method", "rtn"],
+    "awq": ["--method", "awq"],
+    "awq-gptq": [],
+    **{f"without {step}": ["--skip", step] for step in STEPS},
+    "effort fast": ["--effort", "fast"],
+    "effort best": ["--effort", "best"],
+    "rtn, head 4": ["--method", "rtn", "--head", "4"],
+    "awq-gptq, head 4": ["--head", "4"],
+}
+# Characters of a corpus that a text takes: enough for a model's statistics, and minutes to measure.
+CHARACTERS = 200_000
+VALID_CHARACTERS = 20_000
+
+
+def texts(data: pathlib.Path, folder: pathlib.Path):
+    """For each model its calibration texts and the text it is measured on."""
+    for name, first, count in [("tales", 0, CHARACTERS), ("novels", 1_000_000, CHARACTERS), ("valid", 0, VALID_CHARACTERS)]:
+        with lzma.open(data / f"corpus/{name}.txt.xz", "rt", encoding="utf-8") as file:
+            file.read(first)
+            (folder / f"{name}.txt").write_text(file.read(count), encoding="utf-8")
+    tales, novels, valid = (folder / f"{name}.txt" for name in ["tales", "novels", "valid"])
+    stories = data / "eval/tinystories"
+    train, excerpt = stories / "tinystories_train_head_197k.txt", stories / "tinystories_v2_valid_excerpt.txt"
+    small = {"tinystories": train, "tales": tales, "built-in": None}
+    return {
+        "babyllama361-qwen2-bias": (small, excerpt),
+        "stories260k-qwen2-pad": (small, excerpt),
+        "demo": ({"tales": tales, "novels": novels, "built-in": None}, valid),
+    }
+
+
+def run(command):
+    """The JSON that a command prints."""
+    result = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise SystemExit(f"{' '.join(map(str, command))}\n{result.stderr}")
+    return json.loads(result.stdout)
+
+
+def main():
+    """Runs everything that the output does not have yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--edgewen", type=pathlib.Path, required=True)
+    parser.add_argument("--data", type=pathlib.Path, required=True)
+    parser.add_argument("--output", type=pathlib.Path, required=True)
+    parser.add_argument("--models", nargs="*")
+    arguments = parser.parse_args()
+    repository = pathlib.Path(__file__).resolve().parent.parent
+    done = set()
+    if arguments.output.exists():
+        for line in arguments.output.read_text().splitlines():
+            row = json.loads(line)
+            done.add((row["model"], row["calibration"], row["variant"]))
+    with tempfile.TemporaryDirectory() as name, arguments.output.open("a") as output:
+        folder = pathlib.Path(name)
+        for model, (calibrations, text) in texts(arguments.data, folder).items():
+            if arguments.models and model not in arguments.models:
+                continue
+            checkpoint = repository / "fixtures/demo" if model == "demo" else arguments.data / "models" / model
+            reference = folder / f"{model}.safetensors"
+            store = [arguments.edgewen, "eval", "kl", "--reference", checkpoint, "--save-logits", reference]
+            run([*store, "--file", text, "--separator", "<|endoftext|>", "--json"])
+            for calibration, source in calibrations.items():
+                for variant, flags in VARIANTS.items():
+                    if (model, calibration, variant) in done:
+                        continue
+                    file = folder / "model.ewn"
+                    quantize = [arguments.edgewen, "quantize", checkpoint, "-o", file, "--force", "--json", *flags]
+                    if source and "rtn" not in flags:
+                        quantize += ["--calibration", source]
+                    made = run(quantize)
+                    compare = [arguments.edgewen, "eval", "kl", "--model", file, "--reference", reference]
+                    measured = run([*compare, "--json"])
+                    row = {"model": model, "calibration": calibration, "variant": variant, "flags": flags}
+                    keys = ["bits_per_weight", "relative_error", "relative_error_rtn", "seconds", "file_bytes"]
+                    row |= {key: made[key] for key in keys}
+                    row |= {"kl": measured["kl"]["mean"], "tokens": measured["tokens"]}
+                    row |= {key: measured[key] for key in ["same_top", "perplexity", "reference_perplexity"]}
+                    output.write(json.dumps(row) + "\n")
+                    output.flush()
+
+
+if __name__ == "__main__":
+    main()
