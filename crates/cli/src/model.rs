@@ -242,8 +242,9 @@ fn reference(
     tokenizer.check_vocabulary(config.vocab_size)?;
     let template = ChatTemplate::from_files(&files);
     let name = checkpoint.dir().display().to_string();
+    let weights = if checkpoint.quantization().is_some() { "with dequantized weights" } else { "unquantized" };
     output::note(&format!(
-        "{name} is a checkpoint directory: it runs on the float reference path, slow and exact"
+        "{name} is a checkpoint directory: it runs {weights} on the float reference path, slow and exact"
     ));
     let bytes = checkpoint_bytes(&checkpoint)?;
     let backend = Reference::new(checkpoint, threads)?;
