@@ -26,7 +26,7 @@ pub use eval::{EvalArgs, EvalVerb, KlArgs, PerplexityArgs, ProtocolArgs, Windows
 use exchange::{EXPORT_EXAMPLES, IMPORT_EXAMPLES};
 pub use exchange::{ExportArgs, FormatArg, ImportArgs};
 use quantize::QUANTIZE_EXAMPLES;
-pub use quantize::{EffortArg, GroupArg, HeadArg, MethodArg, QuantizeArgs, StepArg};
+pub use quantize::{EffortArg, GroupArg, HeadArg, MethodArg, QuantizeArgs};
 pub use tasks::{ProtocolArg, RunArgs, TaskArg, TasksArgs, WnliArgs};
 use values::{above_zero, finite, fraction, non_negative, positive, probability};
 

@@ -242,7 +242,8 @@ fn reference(
     tokenizer.check_vocabulary(config.vocab_size)?;
     let template = ChatTemplate::from_files(&files);
     let name = checkpoint.dir().display().to_string();
-    let weights = if checkpoint.quantization().is_some() { "with dequantized weights" } else { "unquantized" };
+    let weights =
+        if checkpoint.quantization().is_some() { "with dequantized weights" } else { "unquantized" };
     output::note(&format!(
         "{name} is a checkpoint directory: it runs {weights} on the float reference path, slow and exact"
     ));
