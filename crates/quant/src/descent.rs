@@ -48,7 +48,8 @@ pub(crate) fn round(
         matmul(View::new(changes, rows, n, n), whole, &mut slopes, width);
         for (row, slopes) in slopes.chunks_exact_mut(width).enumerate() {
             let at = row * n + columns.start;
-            slopes.iter_mut().zip(&changes[at..at + width]).for_each(|(s, d)| *s += objective.damping * d);
+            let damped = changes[at..at + width].iter().zip(&objective.damping[columns.clone()]);
+            slopes.iter_mut().zip(damped).for_each(|(s, (d, damping))| *s += damping * d);
             if let Some(pull) = pull {
                 slopes.iter_mut().zip(&pull.r[at..at + width]).for_each(|(s, r)| *s -= r);
             }

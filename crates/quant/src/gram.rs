@@ -63,6 +63,11 @@ impl Gram {
         self.inputs
     }
 
+    /// Number of tokens.
+    pub(crate) fn tokens(&self) -> usize {
+        self.tokens
+    }
+
     /// Mean of |x| of every input.
     pub(crate) fn mean_absolute(&self) -> Vec<f32> {
         let tokens = self.tokens.max(1) as f64;

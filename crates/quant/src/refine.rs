@@ -323,6 +323,7 @@ impl State {
 mod tests {
     use super::*;
     use crate::matrix::Part;
+    use crate::objective::Damping;
     use edgewen_kernels::matmul::{View, matmul};
     use edgewen_layout::GroupSize;
     use rand_pcg::Pcg64Mcg;
@@ -333,9 +334,18 @@ mod tests {
         (0..count).map(|_| random.next_u32() as f32 / 2.0f32.powi(31) - 1.0).collect()
     }
 
+    fn damping(mean: f32) -> Damping {
+        Damping { own: 0.0, median: 0.0, mean }
+    }
+
     /// Of inputs that depend on each other, some large, some always 0.
     fn gram(inputs: usize) -> Gram {
-        let mut x = random(3 * inputs * inputs, 3);
+        gram_of(inputs, 3 * inputs, 3)
+    }
+
+    /// The same on some tokens.
+    fn gram_of(inputs: usize, tokens: usize, seed: u64) -> Gram {
+        let mut x = random(tokens * inputs, seed);
         for row in x.chunks_exact_mut(inputs) {
             (1..inputs).for_each(|i| row[i] += 0.7 * row[i - 1]);
             row.iter_mut().step_by(16).for_each(|x| *x *= 10.0);
@@ -344,6 +354,19 @@ mod tests {
         let mut gram = Gram::new(inputs);
         gram.add(&x);
         gram
+    }
+
+    /// What rounding did to the weights, the factors undone.
+    fn changes(fused: &Fused, factors: Factors<'_>, done: &Refined) -> Vec<f32> {
+        let mut changes = vec![0.0; fused.weights.len()];
+        for (row, changes) in changes.chunks_exact_mut(fused.inputs).enumerate() {
+            done.rounded.matrix.dequantize_row(row, changes);
+            let weights = &fused.weights[row * fused.inputs..];
+            for (i, (d, w)) in changes.iter_mut().zip(weights).enumerate() {
+                *d = *d / factors.columns.map_or(1.0, |s| s[i]) / factors.rows.map_or(1.0, |f| f[row]) - w;
+            }
+        }
+        changes
     }
 
     fn steps(feedback: bool, rounds: usize) -> Steps<'static> {
@@ -373,7 +396,7 @@ mod tests {
                     let case =
                         format!("{inputs} {} {} {}", pull.is_some(), columns.is_some(), rows.is_some());
                     let factors = Factors { columns, rows };
-                    let objective = Objective::new(&gram, columns, 1e-4, group.get());
+                    let objective = Objective::new(&gram, columns, damping(1e-4), group.get());
                     let run = |steps| refine(&fused, factors, &objective, pull, steps, true).unwrap();
                     let done = run(steps(true, 3));
                     let [clip, feedback, descent] = done.steps.each_ref().map(|errors| errors[0]);
@@ -383,15 +406,7 @@ mod tests {
                     assert_eq!(done.target.len(), rows.map_or(40, <[f32]>::len) * inputs, "{case}");
 
                     // The codes are what the errors were computed from.
-                    let mut weights = vec![0.0; inputs];
-                    let mut changes = Vec::new();
-                    for row in 0..40 {
-                        done.rounded.matrix.dequantize_row(row, &mut weights);
-                        let undone = |i: usize| {
-                            weights[i] / columns.map_or(1.0, |s| s[i]) / rows.map_or(1.0, |f| f[row])
-                        };
-                        changes.extend((0..inputs).map(|i| undone(i) - fused.weights[row * inputs + i]));
-                    }
+                    let changes = changes(&fused, factors, &done);
                     let sum: f64 = energies(&gram.scaled(None), &changes, pull).iter().sum();
                     let error = done.rounded.errors[0];
                     assert!((sum - error).abs() < 1e-3 * error, "{case}: {sum} {error}");
@@ -404,6 +419,29 @@ mod tests {
     }
 
     #[test]
+    fn a_short_text_is_not_followed_too_far() {
+        let (inputs, rows) = (256, 40);
+        let parts = vec![Part { name: "some.weight".into(), rows: 0..rows, clip: true }];
+        let weights = random(rows * inputs, 4);
+        let fused = Fused { packed: "some".into(), parts, weights, inputs, group: GroupSize::G64 };
+        let factors = Factors { columns: None, rows: None };
+        let other = gram_of(inputs, 20 * inputs, 11).scaled(None);
+        // Energy on other tokens, in parts of that of plain rounding, for one token an input and for many.
+        let [short, long] = [1, 12].map(|tokens| {
+            let gram = gram_of(inputs, tokens * inputs, 10);
+            let energy = |damping: Damping, steps: Steps<'_>| -> f64 {
+                let objective = Objective::new(&gram, None, damping, 64);
+                let done = refine(&fused, factors, &objective, None, steps, false).unwrap();
+                energies(&other, &changes(&fused, factors, &done), None).iter().sum()
+            };
+            let plain = energy(damping(1e-4), Steps { clips: &[1.0], feedback: false, rounds: 0 });
+            [damping(1e-4), Damping::new(&gram)].map(|d| energy(d, steps(true, 3)) / plain)
+        });
+        assert!(short[1] < 0.5 * short[0], "one token an input: {} undamped, {} damped", short[0], short[1]);
+        assert!(long[1] < 1.05 * long[0], "twelve: {} undamped, {} damped", long[0], long[1]);
+    }
+
+    #[test]
     fn without_factors_plain_rounding_is_never_better() {
         let (inputs, rows) = (96, 30);
         let parts = vec![Part { name: "some.weight".into(), rows: 0..rows, clip: true }];
@@ -413,7 +451,7 @@ mod tests {
                 Fused { packed: "some".into(), parts: parts.clone(), weights, inputs, group: GroupSize::G64 };
             let gram = gram(inputs);
             // So much damping that the steps serve the weights rather than the outputs.
-            let objective = Objective::new(&gram, None, 1e6, 64);
+            let objective = Objective::new(&gram, None, damping(1e6), 64);
             let factors = Factors { columns: None, rows: None };
             let done = refine(&fused, factors, &objective, None, steps(true, 2), false).unwrap();
             let (plain, _) = baseline(&fused, &gram, None).unwrap();
@@ -431,7 +469,7 @@ mod tests {
         let fused = Fused { packed: "some".into(), parts, weights, inputs, group: GroupSize::G64 };
         let mut gram = Gram::new(inputs);
         gram.add(&vec![0.0; 5 * inputs]);
-        let objective = Objective::new(&gram, None, 0.03, 64);
+        let objective = Objective::new(&gram, None, damping(0.03), 64);
         let factors = Factors { columns: None, rows: None };
         let done = refine(&fused, factors, &objective, None, steps(true, 2), false).unwrap();
         assert_eq!(done.rounded.errors, [0.0]);

@@ -9,8 +9,6 @@ pub(crate) struct Settings {
     skip: BTreeSet<Step>,
     rounds: usize,
     clips: Vec<f32>,
-    /// Added to the diagonal of a Gram matrix, in parts of its mean.
-    pub(crate) damping: f32,
     /// Part of the difference to the original model that a matrix makes up for.
     pub(crate) correction: f32,
     /// The same of the difference of the hidden states that a matrix adds to.
@@ -25,7 +23,7 @@ impl Settings {
             Effort::Best => (8, vec![1.0, 0.96, 0.92, 0.88, 0.84, 0.8, 0.75, 0.7, 0.65, 0.6]),
         };
         let skip = options.skip.clone();
-        Settings { skip, rounds, clips, damping: 0.03, correction: 0.5, residual: 0.5 }
+        Settings { skip, rounds, clips, correction: 0.5, residual: 0.5 }
     }
 
     /// Whether a step is done.
