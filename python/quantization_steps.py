@@ -12,20 +12,27 @@ import argparse
 import json
 import lzma
 import pathlib
+import shutil
 import subprocess
 import tempfile
 
-STEPS = ["sequential", "scales", "value-output", "correction", "clip", "feedback", "descent"]
+STEPS = ["sequential", "scales", "value-output", "correction", "damping", "clip", "feedback", "descent"]
+SHORT = ["--calibration-tokens", "1024"]
 VARIANTS = {
     "rtn": ["--method", "rtn"],
     "awq": ["--method", "awq"],
     "awq-gptq": [],
     **{f"without {step}": ["--skip", step] for step in STEPS},
+    "1,024 tokens": SHORT,
+    "1,024 tokens, without damping": [*SHORT, "--skip", "damping"],
     "effort fast": ["--effort", "fast"],
     "effort best": ["--effort", "best"],
     "rtn, head 4": ["--method", "rtn", "--head", "4"],
     "awq-gptq, head 4": ["--head", "4"],
 }
+# Of the model with outliers only what shows whether they are dealt with.
+OUTLIERS = "demo with outliers"
+OUTLIER_VARIANTS = ["rtn", "awq", "awq-gptq", "without scales", "without value-output"]
 # Characters of a corpus that a text takes: enough for a model's statistics, and minutes to measure.
 CHARACTERS = 200_000
 VALID_CHARACTERS = 20_000
@@ -45,7 +52,32 @@ def texts(data: pathlib.Path, folder: pathlib.Path):
         "babyllama361-qwen2-bias": (small, excerpt),
         "stories260k-qwen2-pad": (small, excerpt),
         "demo": ({"tales": tales, "novels": novels, "built-in": None}, valid),
+        OUTLIERS: ({"tales": tales, "novels": novels, "built-in": None}, valid),
     }
+
+
+def add_outliers(checkpoint: pathlib.Path, folder: pathlib.Path) -> None:
+    """The same function with inputs 8 to 64 times as large in some channels of each layer, as large language models
+    have them: a norm's weight or a row of `up` is multiplied, the columns that read it are divided."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(checkpoint, folder, ignore=shutil.ignore_patterns("*.ewn"))
+    tensors = {name: tensor.float() for name, tensor in load_file(folder / "model.safetensors").items()}
+    random = torch.Generator().manual_seed(1)
+    factors = torch.tensor([64.0, 32.0, 16.0, 8.0])
+    readers = {"input_layernorm": ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]}
+    readers |= {"post_attention_layernorm": ["mlp.gate_proj", "mlp.up_proj"], "mlp.up_proj": ["mlp.down_proj"]}
+    for name in list(tensors):
+        parts = name.split(".")
+        layer, source = ".".join(parts[:3]), ".".join(parts[3:-1])
+        if source not in readers:
+            continue
+        channels = torch.randperm(len(tensors[name]), generator=random)[: len(factors)]
+        tensors[name][channels] *= factors.reshape(-1, *[1] * (tensors[name].dim() - 1))
+        for reader in readers[source]:
+            tensors[f"{layer}.{reader}.weight"][:, channels] /= factors
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
 
 
 def run(command):
@@ -75,13 +107,18 @@ def main():
         for model, (calibrations, text) in texts(arguments.data, folder).items():
             if arguments.models and model not in arguments.models:
                 continue
-            checkpoint = repository / "fixtures/demo" if model == "demo" else arguments.data / "models" / model
+            checkpoint = repository / "fixtures/demo" if model.startswith("demo") else arguments.data / "models" / model
+            if model == OUTLIERS:
+                add_outliers(checkpoint, folder / "outliers")
+                checkpoint = folder / "outliers"
             reference = folder / f"{model}.safetensors"
             store = [arguments.edgewen, "eval", "kl", "--reference", checkpoint, "--save-logits", reference]
             run([*store, "--file", text, "--separator", "<|endoftext|>", "--json"])
             for calibration, source in calibrations.items():
                 for variant, flags in VARIANTS.items():
                     if (model, calibration, variant) in done:
+                        continue
+                    if model == OUTLIERS and variant not in OUTLIER_VARIANTS:
                         continue
                     file = folder / "model.ewn"
                     quantize = [arguments.edgewen, "quantize", checkpoint, "-o", file, "--force", "--json", *flags]

@@ -3,7 +3,7 @@
 use crate::apply::{ClipBlocks, Plan, apply, sizes, target};
 use crate::gram::Gram;
 use crate::matrix::{Fused, Metric};
-use crate::objective::{Damping, Objective};
+use crate::objective::Objective;
 use crate::output::{EMBEDDING, HEAD, Output};
 use crate::quantizer::Meter;
 use crate::refine::{Factors, Refined, baseline, refine, relative_steps};
@@ -168,7 +168,8 @@ impl Job<'_, '_, '_> {
         loop {
             let factors = Factors { columns: scaling.scales.as_deref(), rows: None };
             let refined = self.workers.install(|| {
-                let damping = Damping { mean: weight_share, ..Damping::new(gram) };
+                let mut damping = settings.damping(gram);
+                damping.mean += weight_share;
                 let objective = Objective::new(gram, factors.columns, damping, size);
                 refine(fused, factors, &objective, None, settings.steps(), keep)
             });

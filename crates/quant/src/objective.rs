@@ -43,6 +43,9 @@ pub(crate) struct Damping {
 }
 
 impl Damping {
+    /// What GPTQ's implementations add.
+    pub(crate) const FLAT: Damping = Damping { own: 0.0, median: 0.0, mean: 0.01 };
+
     /// For inputs seen on some tokens: the more inputs a token has to tell apart, the more of H is chance.
     pub(crate) fn new(gram: &Gram) -> Self {
         let inputs_a_token = gram.inputs() as f32 / gram.tokens().max(1) as f32;

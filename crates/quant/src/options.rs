@@ -53,6 +53,8 @@ pub enum Step {
     Scales,
     /// The same from the values into the attention's output.
     ValueOutput,
+    /// Damping of the Gram matrix by the inputs' own energies and the length of the text; without it 1 % of the mean.
+    Damping,
     /// Narrower ranges of groups.
     Clip,
     /// Rounding one column after the other, the later ones making up for the earlier ones' errors.
@@ -67,11 +69,12 @@ pub enum Step {
 
 impl Step {
     /// All of them, in the order in which they are done.
-    pub const ALL: [Step; 7] = [
+    pub const ALL: [Step; 8] = [
         Step::Sequential,
         Step::Scales,
         Step::ValueOutput,
         Step::Correction,
+        Step::Damping,
         Step::Clip,
         Step::Feedback,
         Step::Descent,
@@ -82,6 +85,7 @@ impl Step {
         match self {
             Step::Scales => "scales",
             Step::ValueOutput => "value-output",
+            Step::Damping => "damping",
             Step::Clip => "clip",
             Step::Feedback => "feedback",
             Step::Descent => "descent",

@@ -1,5 +1,7 @@
 //! The numbers behind the efforts; docs/quantization.md says how they were found.
 
+use crate::gram::Gram;
+use crate::objective::Damping;
 use crate::{Effort, QuantizeOptions, Step};
 use std::collections::BTreeSet;
 
@@ -33,6 +35,11 @@ impl Settings {
             Step::ValueOutput => !without(step) && !without(Step::Scales),
             _ => !without(step),
         }
+    }
+
+    /// What is added to the diagonal of a Gram matrix.
+    pub(crate) fn damping(&self, gram: &Gram) -> Damping {
+        if self.on(Step::Damping) { Damping::new(gram) } else { Damping::FLAT }
     }
 
     /// Those of the rounding of a matrix.

@@ -6,7 +6,7 @@ use super::work::{rounding_work, sampled_rows, search_work};
 use crate::apply::{Plan, Rounded, apply};
 use crate::gram::Gram;
 use crate::matrix::{Fused, Metric, Part};
-use crate::objective::{Damping, Objective, Pull};
+use crate::objective::{Objective, Pull};
 use crate::refine::{Factors, baseline, refine, relative_steps};
 use crate::report::StepError;
 use crate::search::{CANDIDATES, Scaling, search};
@@ -90,7 +90,7 @@ impl Sequence<'_, '_, '_, '_> {
             let (settings, size) = (&self.settings, self.options.group.get());
             let keep = self.output.wants_target();
             let refined = self.workers.install(|| {
-                let objective = Objective::new(gram, factors.columns, Damping::new(gram), size);
+                let objective = Objective::new(gram, factors.columns, settings.damping(gram), size);
                 refine(fused, factors, &objective, pull, settings.steps(), keep)
             });
             let worse = |errors: &[f64]| errors.iter().zip(&plain).any(|(error, plain)| error > plain);
