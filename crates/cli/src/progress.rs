@@ -64,7 +64,8 @@ impl Progress {
     }
 
     fn time_left(&self, done: u64) -> String {
-        if done == 0 || self.total <= done {
+        // Before a hundredth is done an estimate would be a guess.
+        if 100 * done < self.total || self.total <= done {
             return String::new();
         }
         let left = self.started.elapsed().as_secs_f64() / done as f64 * (self.total - done) as f64;

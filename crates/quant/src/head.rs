@@ -6,9 +6,10 @@ use crate::matrix::{Fused, Metric};
 use crate::objective::Objective;
 use crate::output::{EMBEDDING, HEAD, Output};
 use crate::quantizer::Meter;
-use crate::refine::{Factors, Refined, baseline, refine, relative_steps};
+use crate::refine::{Factors, Refined, Run, baseline, refine, relative_steps};
 use crate::report::{Measure, TensorReport};
 use crate::search::{CANDIDATES, Scaling, plain_errors, search};
+use crate::sequence::{rounding_work, search_work};
 use crate::settings::Settings;
 use crate::{Error, Method, QuantizeOptions, Result};
 use edgewen_engine::Norm;
@@ -101,7 +102,7 @@ impl Job<'_, '_, '_> {
         let rows = head.weights.chunks_exact(head.inputs).step_by(step);
         let mut sample = Fused { weights: rows.flatten().copied().collect(), ..head.clone_names() };
         sample.parts[0].rows = 0..sample.weights.len() / sample.inputs;
-        let work = sample.weights.len() as f64 * head.inputs as f64 / 2.0;
+        let work = search_work(sample.rows(), head.inputs) / CANDIDATES as f64;
         let meter = &mut *self.meter;
         let mut tick = || meter.tick(work, "output head");
         Ok(search(&sample, gram, None, self.workers, &mut tick)?.scaling)
@@ -131,7 +132,7 @@ impl Job<'_, '_, '_> {
             true => self.workers.install(|| plain_errors(fused, metric))?,
             false => apply_with(None, None)?.errors,
         };
-        self.meter.tick(0.3 * head_work(fused), &fused.packed)?;
+        self.meter.tick(0.3 * head_work(fused.rows(), fused.inputs), &fused.packed)?;
         let mut used = scaling;
         let mut rounded = apply_with(used.scales.as_deref(), blocks.as_ref());
         let worse = rounded.as_ref().map_or(true, |rounded| rounded.errors[0] > plain[0]);
@@ -149,7 +150,7 @@ impl Job<'_, '_, '_> {
         self.workers.install(|| {
             output.write_matrix(fused, &rounded, &plain, &sizes, &used, metric, target, Vec::new())
         })?;
-        self.meter.tick(0.7 * head_work(fused), &fused.packed)?;
+        self.meter.tick(0.7 * head_work(fused.rows(), fused.inputs), &fused.packed)?;
         Ok((used, rounded.matrix))
     }
 
@@ -163,16 +164,16 @@ impl Job<'_, '_, '_> {
     ) -> Result<(Scaling, QuantizedMatrix)> {
         let (settings, size) = (Settings::new(self.options), self.options.group.get());
         let (plain, sizes) = self.workers.install(|| baseline(fused, gram, None))?;
-        self.meter.tick(0.1 * head_work(fused), &fused.packed)?;
+        let work = rounding_work(fused.rows(), fused.inputs, 0);
         let keep = self.output.wants_target();
         loop {
             let factors = Factors { columns: scaling.scales.as_deref(), rows: None };
-            let refined = self.workers.install(|| {
-                let mut damping = settings.damping(gram);
-                damping.mean += weight_share;
-                let objective = Objective::new(gram, factors.columns, damping, size);
-                refine(fused, factors, &objective, None, settings.steps(), keep)
-            });
+            let mut damping = settings.damping(gram);
+            damping.mean += weight_share;
+            let objective = self.workers.install(|| Objective::new(gram, factors.columns, damping, size));
+            let mut tick = |share: f64| self.meter.tick(share * work, &fused.packed);
+            let run = Run { workers: self.workers, tick: &mut tick };
+            let refined = refine(fused, factors, &objective, None, settings.steps(), keep, run);
             match refined {
                 Ok(refined) if refined.rounded.errors[0] <= plain[0] || scaling.scales.is_none() => {
                     let steps = relative_steps(&refined.steps, &sizes, &settings);
@@ -182,9 +183,9 @@ impl Job<'_, '_, '_> {
                     self.workers.install(|| {
                         output.write_matrix(fused, &rounded, &plain, &sizes, &scaling, metric, target, steps)
                     })?;
-                    self.meter.tick(0.9 * head_work(fused), &fused.packed)?;
                     return Ok((scaling, rounded.matrix));
                 }
+                Err(Error::Cancelled) => return Err(Error::Cancelled),
                 Err(error) if scaling.scales.is_none() => return Err(error),
                 _ => scaling = Scaling::default(),
             }
@@ -192,21 +193,26 @@ impl Job<'_, '_, '_> {
     }
 }
 
-fn head_work(fused: &Fused) -> f64 {
-    fused.weights.len() as f64 * (2 * fused.inputs) as f64
+/// Multiplications of plain rounding with clipping.
+fn head_work(rows: usize, inputs: usize) -> f64 {
+    rows as f64 * inputs as f64 * 2.0 * inputs as f64
 }
 
 /// Multiplications that [`write_head`] will report.
 pub(crate) fn work(checkpoint: &Checkpoint, options: &QuantizeOptions) -> f64 {
     let config = checkpoint.config();
-    let (rows, inputs) = (config.vocab_size as f64, config.hidden_size as f64);
-    let matrices = if config.tie_word_embeddings { 1.0 } else { 2.0 };
-    let sample = rows / (rows / SAMPLE as f64).ceil();
-    let searched = !config.tie_word_embeddings
-        && options.head_bits("head") == Some(WeightBits::Four)
-        && options.method != crate::Method::Rtn;
-    let search = if searched { CANDIDATES as f64 * sample * inputs * inputs / 2.0 } else { 0.0 };
-    matrices * 2.0 * rows * inputs * inputs + search
+    let (rows, inputs, tied) = (config.vocab_size, config.hidden_size, config.tie_word_embeddings);
+    let four = options.head_bits("head") == Some(WeightBits::Four);
+    let head = match options.method {
+        Method::AwqGptq if four => rounding_work(rows, inputs, 0),
+        _ => head_work(rows, inputs),
+    };
+    if tied {
+        return head;
+    }
+    let searched = four && options.method != Method::Rtn;
+    let sample = rows.div_ceil(rows.div_ceil(SAMPLE).max(1));
+    head_work(rows, inputs) + head + if searched { search_work(sample, inputs) } else { 0.0 }
 }
 
 /// Writes a matrix with 16 bits: as it is, or from f32 as f16.

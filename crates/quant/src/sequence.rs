@@ -21,12 +21,13 @@ use edgewen_layout::QuantizedMatrix;
 use edgewen_model::{Checkpoint, Config};
 use rayon::ThreadPool;
 use rounding::Job;
+use work::original_work;
 
 mod rounding;
 mod streams;
 mod work;
 
-pub(crate) use work::layers_work;
+pub(crate) use work::{layers_work, rounding_work, search_work};
 
 /// Quantizes the head and then the layers, which make up for part of what the rounded embedding loses.
 pub(crate) fn quantize(
@@ -72,6 +73,8 @@ pub(crate) fn quantize(
     for layer in 0..sequence.config.layers {
         let done = sequence.attention_block(layer, true)? || sequence.attention_block(layer, false)?;
         let done = done && (sequence.mlp_block(layer, true)? || sequence.mlp_block(layer, false)?);
+        let work = original_work(&sequence.config, batch.len());
+        sequence.meter.tick(work, &format!("layer {} of {}: done", layer + 1, sequence.config.layers))?;
         debug_assert!(done, "without folding into the matrix before, plain rounding is always possible");
         checkpoint.release();
     }
@@ -101,7 +104,8 @@ impl Sequence<'_, '_, '_, '_> {
     fn head_gram(&mut self) -> Result<Gram> {
         let start = self.x.clone();
         for layer in 0..self.config.layers {
-            self.meter.tick(0.0, &format!("layer {} of {}: original", layer + 1, self.config.layers))?;
+            let work = original_work(&self.config, self.batch.len());
+            self.meter.tick(work, &format!("layer {} of {}: original", layer + 1, self.config.layers))?;
             let norm = self.output.norm(Norm::Input(layer))?;
             let (qkv, bias) = (self.read(layer, "qkv")?, self.output.bias(layer)?);
             let attended = self.attended(self.product(&self.normed(&self.x, &norm), &qkv, Some(&bias)));

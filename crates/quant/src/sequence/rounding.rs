@@ -7,7 +7,7 @@ use crate::apply::{Plan, Rounded, apply};
 use crate::gram::Gram;
 use crate::matrix::{Fused, Metric, Part};
 use crate::objective::{Objective, Pull};
-use crate::refine::{Factors, baseline, refine, relative_steps};
+use crate::refine::{Factors, Run, baseline, refine, relative_steps};
 use crate::report::StepError;
 use crate::search::{CANDIDATES, Scaling, search};
 use crate::{Error, Result, Step};
@@ -60,27 +60,26 @@ impl Sequence<'_, '_, '_, '_> {
         let what = job.fused.packed.replace("layers.", "layer ");
         let work = rounding_work(job.fused.rows(), job.fused.inputs, self.batch.len());
         let bits = self.options.layer_bits(&job.fused.packed);
-        let done = if bits == WeightBits::Four {
-            self.round_four(job)?
-        } else {
-            job.scaling = Scaling::default();
-            let metric = Metric::Output(&job.gram);
-            let row_factors = job.row_factors.as_deref();
-            let plan = Plan { bits, scales: None, row_factors, metric, clip: None };
-            let (rounded, sizes, target) = self.workers.install(|| {
-                let rounded = apply(&job.fused, &plan);
-                rounded.map(|r| {
-                    (r, crate::apply::sizes(&job.fused, metric), crate::apply::target(&job.fused, &plan))
-                })
-            })?;
-            let plain = rounded.errors.clone();
-            Some(Done { job, rounded, plain, sizes, steps: Vec::new(), target })
-        };
+        if bits == WeightBits::Four {
+            return self.round_four(job, work, &what);
+        }
+        job.scaling = Scaling::default();
+        let metric = Metric::Output(&job.gram);
+        let row_factors = job.row_factors.as_deref();
+        let plan = Plan { bits, scales: None, row_factors, metric, clip: None };
+        let (rounded, sizes, target) = self.workers.install(|| {
+            let rounded = apply(&job.fused, &plan);
+            rounded.map(|r| {
+                (r, crate::apply::sizes(&job.fused, metric), crate::apply::target(&job.fused, &plan))
+            })
+        })?;
         self.meter.tick(work, &what)?;
-        Ok(done)
+        let plain = rounded.errors.clone();
+        Ok(Some(Done { job, rounded, plain, sizes, steps: Vec::new(), target }))
     }
 
-    fn round_four(&self, mut job: Job) -> Result<Option<Done>> {
+    /// The same for four bits. `work` and `what` are for the progress.
+    fn round_four(&mut self, mut job: Job, work: f64, what: &str) -> Result<Option<Done>> {
         let (mut scaling, mut row_factors) = (std::mem::take(&mut job.scaling), job.row_factors.take());
         let Job { fused, gram, difference, fixed, .. } = &job;
         let pull = difference.as_ref().map(|d| Pull { r: &d.r, e: &d.e });
@@ -89,10 +88,11 @@ impl Sequence<'_, '_, '_, '_> {
             let factors = Factors { columns: scaling.scales.as_deref(), rows: row_factors.as_deref() };
             let (settings, size) = (&self.settings, self.options.group.get());
             let keep = self.output.wants_target();
-            let refined = self.workers.install(|| {
-                let objective = Objective::new(gram, factors.columns, settings.damping(gram), size);
-                refine(fused, factors, &objective, pull, settings.steps(), keep)
-            });
+            let damping = settings.damping(gram);
+            let objective = self.workers.install(|| Objective::new(gram, factors.columns, damping, size));
+            let mut tick = |share: f64| self.meter.tick(share * work, what);
+            let run = Run { workers: self.workers, tick: &mut tick };
+            let refined = refine(fused, factors, &objective, pull, settings.steps(), keep, run);
             let worse = |errors: &[f64]| errors.iter().zip(&plain).any(|(error, plain)| error > plain);
             match refined {
                 Ok(refined) if !worse(&refined.rounded.errors) => {
@@ -101,6 +101,7 @@ impl Sequence<'_, '_, '_, '_> {
                     (job.scaling, job.row_factors) = (scaling, row_factors);
                     return Ok(Some(Done { rounded, plain, sizes, steps, target, job }));
                 }
+                Err(Error::Cancelled) => return Err(Error::Cancelled),
                 _ if *fixed && scaling.scales.is_some() => return Ok(None),
                 _ if scaling.scales.is_some() => scaling = Scaling::default(),
                 _ if row_factors.is_some() => row_factors = None,
