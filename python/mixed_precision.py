@@ -78,7 +78,7 @@ def main():
                     command += ["--bits-budget", budget] if budget else []
                     summary = run(command)
                     kl = run([edgewen, "eval", "kl", "--model", packed, "--reference", directory,
-                              "--file", text, "--json"])
+                              "--file", text, "--separator", "<|endoftext|>", "--json"])
                     details = json.loads(report.read_text(encoding="utf-8"))
                     line = {
                         "model": model,
