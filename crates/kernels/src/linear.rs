@@ -13,10 +13,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use edgewen_layout::{
-    BLOCK_ROWS, BlockPlaces, LINE_INPUTS, RowBlockShape, SEGMENT_INPUTS, SEGMENT_SHAPE, Segment, WeightBits,
-};
+use edgewen_layout::{BLOCK_ROWS, RowBlockShape, SEGMENT_INPUTS, SEGMENT_SHAPE, Segment, WeightBits};
 
+use self::block::{Block, Group, Parts};
 use crate::isa::IsaKind;
 use crate::{Activations, Compute, Isa};
 
@@ -24,6 +23,7 @@ use crate::{Activations, Compute, Isa};
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod block;
 #[cfg(target_arch = "aarch64")]
 mod dotprod;
 #[cfg(target_arch = "aarch64")]
@@ -151,7 +151,9 @@ pub(crate) fn segment_product(isa: Isa, segment: &Segment, x: &Activations, grou
     assert_eq!(out.len(), x.tokens() * BLOCK_ROWS, "results [{}, 16]", x.tokens());
     assert!((group + 1) * SEGMENT_INPUTS * x.tokens() <= x.q().len(), "group {group} of the activations");
     let weights = RowBlocks { shape: SEGMENT_SHAPE, data: &segment.0 };
-    let job = Job { weights, activations: x, first_group: group, bias: None, out: Output::new(out) };
+    const { assert!(Parts::SEGMENT.end(0) <= size_of::<Segment>()) };
+    let (parts, out) = (Parts::SEGMENT, Output::new(out));
+    let job = Job { weights, parts, blocks: 1, activations: x, first_group: group, bias: None, out };
     // SAFETY: nobody else has the results.
     unsafe { run(isa, false, &job, 0..1) };
 }
@@ -187,49 +189,13 @@ unsafe fn run(isa: Isa, many: bool, job: &Job<'_>, blocks: Range<usize>) {
 /// A matrix times activations, as the kernels see it.
 struct Job<'a> {
     weights: RowBlocks<'a>,
+    parts: Parts,
+    blocks: usize,
     activations: &'a Activations,
     /// Group of the activations that the first group of the weights is multiplied with.
     first_group: usize,
     bias: Option<&'a [f32]>,
     out: Output<'a>,
-}
-
-/// One row block.
-#[derive(Clone, Copy)]
-struct Block<'a> {
-    data: &'a [u8],
-    places: BlockPlaces,
-    groups: usize,
-    /// Bytes of the lines of a group.
-    group_bytes: usize,
-}
-
-/// The parts of one group of a row block.
-#[derive(Clone, Copy)]
-struct Group<'a> {
-    /// f16 of 16 channels.
-    scales: &'a [u8; 32],
-    /// u4 of 16 channels.
-    zeros: &'a [u8; 8],
-    /// Runs of four lines of the high plane, or of the only one.
-    quads: &'a [[[u8; 64]; 4]],
-    /// Those of the low plane; with four bits, again those of the only one.
-    low_quads: &'a [[[u8; 64]; 4]],
-}
-
-impl<'a> Block<'a> {
-    #[inline(always)]
-    fn group(&self, group: usize) -> Group<'a> {
-        let Self { data, places, group_bytes, .. } = *self;
-        let quads = |first: usize| data[first..][..group_bytes].as_chunks().0.as_chunks().0;
-        let header = "a group has a whole header";
-        Group {
-            scales: data[places.scales.of(group)..].first_chunk().expect(header),
-            zeros: data[places.zeros.of(group)..].first_chunk().expect(header),
-            quads: quads(places.lines.of(group)),
-            low_quads: quads(places.low_lines.of(group)),
-        }
-    }
 }
 
 /// The activations of one token.
@@ -254,7 +220,11 @@ impl<'a> Job<'a> {
         );
         assert_eq!(out.len(), x.tokens() * shape.rows, "results [{}, {}]", x.tokens(), shape.rows);
         assert!(bias.is_none_or(|bias| bias.len() == shape.rows), "bias of {} rows", shape.rows);
-        Self { weights: *w, activations: x, first_group: 0, bias, out: Output::new(out) }
+        let (parts, blocks) = (Parts::new(&shape), shape.blocks());
+        if let Some(last) = blocks.checked_sub(1) {
+            assert!(parts.end(last) <= w.data.len(), "{blocks} row blocks in {} bytes", w.data.len());
+        }
+        Self { weights: *w, parts, blocks, activations: x, first_group: 0, bias, out: Output::new(out) }
     }
 
     /// Runs of four lines, 32 inputs, in a group.
@@ -271,20 +241,20 @@ impl<'a> Job<'a> {
     }
 
     #[inline(always)]
-    fn block(&self, block: usize) -> Block<'a> {
-        let RowBlocks { shape, data } = self.weights;
-        let group_bytes = shape.group.get() * LINE_INPUTS;
-        Block { data, places: shape.places(block), groups: shape.groups(), group_bytes }
+    fn block(&self, block: usize) -> Block<'_> {
+        assert!(block < self.blocks, "row block {block} of {}", self.blocks);
+        // SAFETY: `new` has checked that the last block lies within the matrix, and segments are whole.
+        unsafe { Block::new(self.weights.data, &self.parts, block) }
     }
 
     #[inline(always)]
     fn token(&self, token: usize) -> Token<'a> {
-        let (x, shape) = (self.activations, &self.weights.shape);
+        let (x, groups, group) = (self.activations, self.parts.groups, self.weights.shape.group.get());
         let first = token * x.groups() + self.first_group;
         Token {
-            q: x.q()[first * shape.group.get()..][..shape.padded_inputs()].as_chunks().0,
-            scales: &x.scales()[first..][..shape.groups()],
-            sums: &x.sums()[first..][..shape.groups()],
+            q: x.q()[first * group..][..groups * group].as_chunks().0,
+            scales: &x.scales()[first..][..groups],
+            sums: &x.sums()[first..][..groups],
         }
     }
 

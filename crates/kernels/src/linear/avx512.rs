@@ -65,11 +65,11 @@ unsafe fn stream<const T: usize, const EIGHT: bool>(
     // The lines below ask for those ahead of them; this block's header stands for the lines that the next block's
     // header keeps from being asked for.
     if !EIGHT {
-        for group in (0..block.groups).step_by(2) {
+        for group in (0..block.groups()).step_by(2) {
             prefetch_ahead(block.group(group).scales.as_ptr());
         }
     }
-    for group in 0..block.groups {
+    for group in 0..block.groups() {
         let Group { scales, zeros, quads: lines, low_quads } = block.group(group);
         if EIGHT {
             prefetch_ahead(scales.as_ptr());
@@ -81,13 +81,13 @@ unsafe fn stream<const T: usize, const EIGHT: bool>(
         for t in 0..T {
             even[t][0] = minus_product(zeros, tokens[t].sums[group]);
         }
-        for (quad, (lines, low_lines)) in lines.iter().zip(low_quads).enumerate() {
+        for (quad, lines) in lines.iter().enumerate() {
             let x: [&[[i8; 4]; 8]; T] = std::array::from_fn(|t| words(&tokens[t].q[group * quads + quad]));
             for l in 0..4 {
                 let line = &lines[l];
                 prefetch_ahead(line.as_ptr());
                 let codes = if EIGHT {
-                    let low = &low_lines[l];
+                    let low = &low_quads[quad][l];
                     prefetch_ahead(low.as_ptr());
                     unpack_eight(load(line), load(low))
                 } else {
@@ -172,8 +172,8 @@ impl Panel {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,f16c")]
     fn fill<const EIGHT: bool>(&mut self, blocks: &[Block<'_>; 2]) {
         let empty = Line([0; 64]);
-        let groups = blocks[0].groups;
-        self.codes.resize(groups * blocks[0].group_bytes / size_of::<[Line; 4]>(), [[empty; 2]; 8]);
+        let groups = blocks[0].groups();
+        self.codes.resize(groups * blocks[0].group_bytes() / size_of::<[Line; 4]>(), [[empty; 2]; 8]);
         self.scales.resize(groups, [empty; 2]);
         self.zeros.resize(groups, [empty; 2]);
         let quads_of_group = self.codes.len().checked_div(groups).unwrap_or(0);
@@ -181,12 +181,15 @@ impl Panel {
             for group in 0..groups {
                 let Group { scales, zeros, quads, low_quads } = block.group(group);
                 let codes = &mut self.codes[group * quads_of_group..][..quads_of_group];
-                for (out, (lines, low_lines)) in codes.iter_mut().zip(quads.iter().zip(low_quads)) {
+                for (quad, (out, lines)) in codes.iter_mut().zip(quads).enumerate() {
                     for l in 0..4 {
                         prefetch_ahead(lines[l].as_ptr());
                         let line = load(&lines[l]);
-                        let codes =
-                            if EIGHT { unpack_eight(line, load(&low_lines[l])) } else { unpack_four(line) };
+                        let codes = if EIGHT {
+                            unpack_eight(line, load(&low_quads[quad][l]))
+                        } else {
+                            unpack_four(line)
+                        };
                         out[2 * l][b] = Line::from(codes[0]);
                         out[2 * l + 1][b] = Line::from(codes[1]);
                     }

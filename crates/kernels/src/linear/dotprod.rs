@@ -70,7 +70,7 @@ unsafe fn tile<const T: usize, const EIGHT: bool>(
     let tokens: [Token<'_>; T] = std::array::from_fn(|t| job.token(first + t));
     let mut total = [[vdupq_n_f32(0.0); 4]; T];
     let quads = job.quads();
-    for group in 0..block.groups {
+    for group in 0..block.groups() {
         let Group { scales, zeros, quads: lines, low_quads } = block.group(group);
         let planes = &[as_quads(lines), as_quads(low_quads)][..if EIGHT { 2 } else { 1 }];
         let zeros = load_zeros(zeros);

@@ -100,7 +100,7 @@ fn part<const T: usize, const R: usize, const EIGHT: bool>(
     quarter: usize,
 ) -> [[float32x4_t; R]; T] {
     let mut total = [[vdupq_n_f32(0.0); R]; T];
-    for group in 0..block.groups {
+    for group in 0..block.groups() {
         let Group { scales, zeros, quads: lines, low_quads } = block.group(group);
         let zeros = load_zeros(zeros);
         let mut dot = [[vdupq_n_s32(0); R]; T];
