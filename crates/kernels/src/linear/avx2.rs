@@ -67,7 +67,7 @@ unsafe fn stream<const T: usize, const EIGHT: bool>(
     let mut total = [[_mm256_setzero_ps(); 2]; T];
     let quads = job.quads();
     for group in 0..block.groups() {
-        let Group { scales, zeros, quads: lines, low_quads } = block.group(group);
+        let Group { scales, zeros, quads: lines, low_quads } = block.group::<EIGHT>(group);
         let zeros = load_zeros(zeros);
         let mut dot = [[_mm256_setzero_si256(); 2]; T];
         for t in 0..T {

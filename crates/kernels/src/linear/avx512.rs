@@ -66,11 +66,11 @@ unsafe fn stream<const T: usize, const EIGHT: bool>(
     // header keeps from being asked for.
     if !EIGHT {
         for group in (0..block.groups()).step_by(2) {
-            prefetch_ahead(block.group(group).scales.as_ptr());
+            prefetch_ahead(block.group::<EIGHT>(group).scales.as_ptr());
         }
     }
     for group in 0..block.groups() {
-        let Group { scales, zeros, quads: lines, low_quads } = block.group(group);
+        let Group { scales, zeros, quads: lines, low_quads } = block.group::<EIGHT>(group);
         if EIGHT {
             prefetch_ahead(scales.as_ptr());
         }
@@ -179,7 +179,7 @@ impl Panel {
         let quads_of_group = self.codes.len().checked_div(groups).unwrap_or(0);
         for (b, block) in blocks.iter().enumerate() {
             for group in 0..groups {
-                let Group { scales, zeros, quads, low_quads } = block.group(group);
+                let Group { scales, zeros, quads, low_quads } = block.group::<EIGHT>(group);
                 let codes = &mut self.codes[group * quads_of_group..][..quads_of_group];
                 for (quad, (out, lines)) in codes.iter_mut().zip(quads).enumerate() {
                     for l in 0..4 {

@@ -1,6 +1,6 @@
 //! The row blocks of a matrix and their groups, as the kernels read them.
 
-use edgewen_layout::{BlockPlaces, LINE_INPUTS, RowBlockShape, SEGMENT_SHAPE};
+use edgewen_layout::{BlockPlaces, LINE_INPUTS, Places, RowBlockShape, SEGMENT_SHAPE};
 
 /// Where the parts of all row blocks lie: worked out once a product, because a block takes no longer than a miss.
 #[derive(Clone, Copy)]
@@ -100,19 +100,24 @@ impl<'a> Block<'a> {
         self.parts.group_bytes
     }
 
+    /// The parts of a group. If all weights are known to have four bits, so are the strides, and the kernels' loops keep
+    /// to their registers.
     #[inline(always)]
-    pub(super) fn group(&self, group: usize) -> Group<'a> {
+    pub(super) fn group<const EIGHT: bool>(&self, group: usize) -> Group<'a> {
         let Self { data, parts: Parts { first, groups, group_bytes, .. }, start, low_start } = *self;
         assert!(group < *groups, "group {group} of {groups}");
+        let place = |part: Places, stride: usize| {
+            start + part.first + group * if EIGHT { part.stride } else { stride }
+        };
         // SAFETY: the last group lies within `data` by the promise of `new`, and places ascend with the group.
         unsafe {
             let part = |first: usize, bytes: usize| data.get_unchecked(first..first + bytes);
             let quads = |first: usize| part(first, *group_bytes).as_chunks().0.as_chunks().0;
             Group {
-                scales: &*part(start + first.scales.of(group), size_of::<Scales>()).as_ptr().cast(),
-                zeros: &*part(start + first.zeros.of(group), size_of::<Zeros>()).as_ptr().cast(),
-                quads: quads(start + first.lines.of(group)),
-                low_quads: quads(low_start + first.low_lines.of(group)),
+                scales: &*part(place(first.scales, size_of::<Scales>()), size_of::<Scales>()).as_ptr().cast(),
+                zeros: &*part(place(first.zeros, size_of::<Zeros>()), size_of::<Zeros>()).as_ptr().cast(),
+                quads: quads(place(first.lines, *group_bytes)),
+                low_quads: if EIGHT { quads(low_start + first.low_lines.of(group)) } else { &[] },
             }
         }
     }

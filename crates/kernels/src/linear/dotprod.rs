@@ -71,7 +71,7 @@ unsafe fn tile<const T: usize, const EIGHT: bool>(
     let mut total = [[vdupq_n_f32(0.0); 4]; T];
     let quads = job.quads();
     for group in 0..block.groups() {
-        let Group { scales, zeros, quads: lines, low_quads } = block.group(group);
+        let Group { scales, zeros, quads: lines, low_quads } = block.group::<EIGHT>(group);
         let planes = &[as_quads(lines), as_quads(low_quads)][..if EIGHT { 2 } else { 1 }];
         let zeros = load_zeros(zeros);
         let mut dot = [[vdupq_n_s32(0); 4]; T];

@@ -101,7 +101,7 @@ fn part<const T: usize, const R: usize, const EIGHT: bool>(
 ) -> [[float32x4_t; R]; T] {
     let mut total = [[vdupq_n_f32(0.0); R]; T];
     for group in 0..block.groups() {
-        let Group { scales, zeros, quads: lines, low_quads } = block.group(group);
+        let Group { scales, zeros, quads: lines, low_quads } = block.group::<EIGHT>(group);
         let zeros = load_zeros(zeros);
         let mut dot = [[vdupq_n_s32(0); R]; T];
         for t in 0..T {

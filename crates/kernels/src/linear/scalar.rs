@@ -36,7 +36,7 @@ fn block_times_token(job: &Job<'_>, block: &Block<'_>, x: &Token<'_>) -> [f32; B
     let (unit, fraction) = if eight { (16, 1.0 / 16.0) } else { (1, 1.0) };
     let mut acc = [0.0_f32; BLOCK_ROWS];
     for group in 0..block.groups() {
-        let Group { scales, zeros, quads, low_quads } = block.group(group);
+        let Group { scales, zeros, quads, low_quads } = block.group::<true>(group);
         let mut dot: [i32; BLOCK_ROWS] =
             std::array::from_fn(|r| -unit * i32::from(zeros[r / 2] >> (4 * (r % 2)) & 15) * x.sums[group]);
         let q = x.q[group * job.quads()..][..job.quads()].as_flattened().as_chunks::<8>().0;
