@@ -230,7 +230,7 @@ impl Default for QuantizeOptions {
             bits_budget: None,
             held_out_tokens: 1024,
             calibration: Calibration::default(),
-            calibration_tokens: 8192,
+            calibration_tokens: 16_384,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             force: false,
         }

@@ -55,7 +55,7 @@ pub struct QuantizeArgs {
     /// Calibration text (UTF-8) [default: a built-in text].
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub calibration: Option<PathBuf>,
-    /// Tokens of the calibration text to use [default: 8192].
+    /// Tokens of the calibration text to use [default: 16384].
     #[arg(long, value_name = "N", value_parser = positive)]
     pub calibration_tokens: Option<usize>,
     /// Tokens of the calibration text to hold out for measuring where bits
