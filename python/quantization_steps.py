@@ -23,7 +23,7 @@ VARIANTS = {
     "awq": ["--method", "awq"],
     "awq-gptq": [],
     **{f"without {step}": ["--skip", step] for step in STEPS},
-    **{f"{tokens:,} tokens": ["--calibration-tokens", str(tokens)] for tokens in [512, 1024, 2048, 4096]},
+    **{f"{tokens:,} tokens": ["--calibration-tokens", str(tokens)] for tokens in [512, 1024, 2048, 4096, 8192]},
     "1,024 tokens, without damping": [*SHORT, "--skip", "damping"],
     "effort fast": ["--effort", "fast"],
     "effort best": ["--effort", "best"],
