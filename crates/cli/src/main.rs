@@ -55,9 +55,22 @@ fn main() -> ExitCode {
     if error.is::<interrupt::Interrupted>() {
         return ExitCode::from(interrupt::EXIT_CODE as u8);
     }
-    // The whole chain in one line: what failed, then why.
-    output::note(&format!("{error:#}"));
+    output::note(&chain(&error));
     ExitCode::from(if error.is::<input::Usage>() { 2 } else { 1 })
+}
+
+/// What failed, then why, in one line. The libraries' errors name their cause themselves, so that one message is enough
+/// for those who print no chain; here no cause is said twice.
+fn chain(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if line.is_empty() {
+            line = cause;
+        } else if !line.ends_with(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
 }
 
 /// Wrong usage goes to standard error with exit code 2; help and version are answers, on standard output.

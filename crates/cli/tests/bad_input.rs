@@ -294,6 +294,15 @@ fn bad_texts_and_ids_are_refused_with_the_figures() {
 }
 
 #[test]
+fn a_cause_is_said_once() {
+    let scratch = Scratch::new();
+    scratch.checkpoint("model", &TinySpec::default());
+    let arguments = ["quantize", "model", "-o", "x.ewn", "--calibration", "absent.txt"];
+    let ran = scratch.run(&arguments).fails_with(&["absent.txt", "No such file"]);
+    assert_eq!(ran.err.matches("No such file").count(), 1, "{}", ran.err);
+}
+
+#[test]
 fn an_instruction_set_the_cpu_lacks_names_those_it_has() {
     let absent = if cfg!(target_arch = "x86_64") { "neon" } else { "avx2" };
     Scratch::new().run(&["generate", "a", "--isa", absent]).fails_with(&[absent, "scalar"]);
