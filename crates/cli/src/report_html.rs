@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use edgewen_eval::Result;
 use edgewen_eval::report::{
     Axis, Cell, Label, Page, Panel, Point, Series, Shade, Table, figure, grid, panels, scatter,
 };
@@ -57,13 +58,13 @@ pub fn page(report: &Report) -> anyhow::Result<String> {
         ("peak memory", report.peak_memory_bytes.map_or("unknown".to_string(), output::bytes), String::new()),
     ]);
     if 0 < layers(report) {
-        matrices(&mut page, report);
-        steps(&mut page, report);
-        scales(&mut page, &[("this model".to_string(), Some(report))]);
-        clipping(&mut page, &[("this model".to_string(), Some(report))]);
+        matrices(&mut page, report)?;
+        steps(&mut page, report)?;
+        scales(&mut page, &[("this model".to_string(), Some(report))])?;
+        clipping(&mut page, &[("this model".to_string(), Some(report))])?;
     }
     if let Some(budget) = &report.budget {
-        bits(&mut page, budget);
+        bits(&mut page, budget)?;
     }
     page.fold("All matrices").table(&table(report)).unfold();
     page.fold("The report as JSON").verbatim(&serde_json::to_string_pretty(report)?).unfold();
@@ -71,7 +72,7 @@ pub fn page(report: &Report) -> anyhow::Result<String> {
 }
 
 /// What 8 bits would gain in each matrix, and where they were spent.
-fn bits(page: &mut Page, budget: &BudgetReport) {
+fn bits(page: &mut Page, budget: &BudgetReport) -> Result<()> {
     let mut order: Vec<&Sensitivity> = budget.matrices.iter().collect();
     let worth = |matrix: &Sensitivity| matrix.gain.value / (matrix.extra_bytes.max(1) as f64);
     order.sort_by(|a, b| worth(b).total_cmp(&worth(a)));
@@ -95,7 +96,6 @@ fn bits(page: &mut Page, budget: &BudgetReport) {
                 x: matrix.extra_bytes as f64 / 1e3,
                 y: matrix.gain.value,
                 spread: matrix.gain.standard_error,
-                note: format!("{} bits", matrix.bits),
                 hollow: matrix.bits != 8,
             },
         })
@@ -107,18 +107,19 @@ fn bits(page: &mut Page, budget: &BudgetReport) {
             &Axis::linear("KL divergence gained by 8 bits in this matrix alone, nats"),
             &points,
             false,
-        ),
+        )?,
         "Every matrix: what it would gain and what it would cost. Full marks with names took 8 bits. Bars: one standard \
          error.",
     );
+    Ok(())
 }
 
 /// Error of every matrix beside that of plain rounding.
-fn matrices(page: &mut Page, report: &Report) {
+fn matrices(page: &mut Page, report: &Report) -> Result<()> {
     let of = |kind: &str, value: fn(&TensorReport) -> f64| -> Vec<Point> {
         let all = report.tensors.iter().filter_map(|tensor| Some((place(tensor)?, tensor)));
         all.filter(|((_, of), _)| *of == kind)
-            .map(|((layer, _), tensor)| point(layer, value(tensor), tensor))
+            .map(|((layer, _), tensor)| point(layer, value(tensor)))
             .collect()
     };
     let all: Vec<Panel> = KINDS
@@ -141,8 +142,8 @@ fn matrices(page: &mut Page, report: &Report) {
             &Axis::linear("layer"),
             &Axis::log("relative error of the output"),
             &all,
-        ),
-        &format!("{ERROR}. The dashed line is plain rounding with the same bits and groups."),
+        )?,
+        &format!("{ERROR}. The gray line is plain rounding with the same bits and groups."),
     );
     let layers = layers(report);
     let ratio = |kind: &str, layer: usize| {
@@ -160,18 +161,19 @@ fn matrices(page: &mut Page, report: &Report) {
             &values,
             Shade::AroundOne,
             "error, as a share of plain rounding's",
-        ),
+        )?,
         "The stronger the color, the more was gained over plain rounding: 0.25 means that a quarter of its error is left.",
     );
+    Ok(())
 }
 
 /// Error of every matrix, a line for each of the models.
-pub fn errors(page: &mut Page, reports: &[Reported<'_>]) {
+pub fn errors(page: &mut Page, reports: &[Reported<'_>]) -> Result<()> {
     let all: Vec<Panel> = KINDS
         .into_iter()
         .map(|kind| Panel {
             title: kind.to_string(),
-            series: lines_of(reports, kind, |tensor| point(0, tensor.error, tensor)),
+            series: lines_of(reports, kind, |tensor| point(0, tensor.error)),
         })
         .collect();
     page.heading("Error of every matrix").figure(
@@ -180,13 +182,14 @@ pub fn errors(page: &mut Page, reports: &[Reported<'_>]) {
             &Axis::linear("layer"),
             &Axis::log("relative error of the output"),
             &all,
-        ),
+        )?,
         &format!("{ERROR}. From the quantizer's own reports, by each one's calibration."),
     );
+    Ok(())
 }
 
 /// What each step of the quantizer left.
-fn steps(page: &mut Page, report: &Report) {
+fn steps(page: &mut Page, report: &Report) -> Result<()> {
     let mut names: Vec<Step> = Vec::new();
     for step in report.tensors.iter().flat_map(|tensor| &tensor.steps) {
         if !names.contains(&step.step) {
@@ -194,14 +197,14 @@ fn steps(page: &mut Page, report: &Report) {
         }
     }
     if names.len() < 2 {
-        return;
+        return Ok(());
     }
     // The errors are those of fused matrices: one of their parts stands for all.
     let of = |kind: &str, step: Step| -> Vec<Point> {
         let all = report.tensors.iter().filter_map(|tensor| Some((place(tensor)?, tensor)));
         let errors = all.filter(|((_, of), _)| *of == kind).filter_map(|((layer, _), tensor)| {
             let found = tensor.steps.iter().find(|found| found.step == step)?;
-            Some(point(layer, found.error, tensor))
+            Some(point(layer, found.error))
         });
         errors.collect()
     };
@@ -221,25 +224,26 @@ fn steps(page: &mut Page, report: &Report) {
             &Axis::linear("layer"),
             &Axis::log("relative error after the step"),
             &all,
-        ),
+        )?,
         "The same error of the fused matrices, after each step of the quantizer that was done.",
     );
+    Ok(())
 }
 
 /// The exponents of the scales, a line for each of the models.
-pub fn scales(page: &mut Page, reports: &[Reported<'_>]) {
+pub fn scales(page: &mut Page, reports: &[Reported<'_>]) -> Result<()> {
     let scaled = |report: Option<&Report>| {
         report.is_some_and(|report| report.tensors.iter().any(|tensor| tensor.alpha != 0.0))
     };
     if !reports.iter().any(|(_, report)| scaled(*report)) {
-        return;
+        return Ok(());
     }
     let mut all: Vec<Panel> = SCALED
         .into_iter()
         .map(|(kind, title)| Panel {
             title: title.to_string(),
             series: lines_of(reports, kind, |tensor| {
-                let mut point = point(0, tensor.alpha, tensor);
+                let mut point = point(0, tensor.alpha);
                 point.hollow = !tensor.duo;
                 point
             }),
@@ -253,23 +257,24 @@ pub fn scales(page: &mut Page, reports: &[Reported<'_>]) {
         }
     }
     page.heading("Scales").figure(
-        &panels("exponent of the scales by layer", &Axis::linear("layer"), &Axis::from_zero("alpha"), &all),
+        &panels("exponent of the scales by layer", &Axis::linear("layer"), &Axis::from_zero("alpha"), &all)?,
         "The exponent alpha of the input channels' scales that lost least; 0 is no scaling. Full marks: the scales \
          also depend on the weights; outlines: on the activations alone.",
     );
+    Ok(())
 }
 
 /// How many groups were clipped, a line for each of the models.
-pub fn clipping(page: &mut Page, reports: &[Reported<'_>]) {
+pub fn clipping(page: &mut Page, reports: &[Reported<'_>]) -> Result<()> {
     let mut tensors = reports.iter().filter_map(|(_, report)| *report).flat_map(|report| &report.tensors);
     if !tensors.any(|tensor| 0.0 < tensor.clipped) {
-        return;
+        return Ok(());
     }
     let all: Vec<Panel> = KINDS
         .into_iter()
         .map(|kind| Panel {
             title: kind.to_string(),
-            series: lines_of(reports, kind, |tensor| point(0, tensor.clipped, tensor)),
+            series: lines_of(reports, kind, |tensor| point(0, tensor.clipped)),
         })
         .collect();
     page.heading("Clipping").figure(
@@ -278,9 +283,10 @@ pub fn clipping(page: &mut Page, reports: &[Reported<'_>]) {
             &Axis::linear("layer"),
             &Axis::from_zero("share of the groups"),
             &all,
-        ),
+        )?,
         "Share of the groups whose range was made smaller than that of their weights.",
     );
+    Ok(())
 }
 
 /// A line a model: one value of the matrices of a kind.
@@ -301,13 +307,8 @@ fn lines_of(reports: &[Reported<'_>], kind: &str, value: impl Fn(&TensorReport) 
         .collect()
 }
 
-fn point(layer: usize, y: f64, tensor: &TensorReport) -> Point {
-    Point {
-        x: layer as f64,
-        y,
-        note: format!("layer {}", place(tensor).map_or(0, |(layer, _)| layer)),
-        ..Point::default()
-    }
+fn point(layer: usize, y: f64) -> Point {
+    Point { x: layer as f64, y, ..Point::default() }
 }
 
 fn table(report: &Report) -> Table {

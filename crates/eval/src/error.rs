@@ -101,6 +101,9 @@ pub enum Error {
         /// Tokens that one must have.
         needed: usize,
     },
+    /// A plot that the plotting library refuses.
+    #[error("cannot draw a plot: {0}")]
+    Plot(String),
     /// The work was cancelled.
     #[error("cancelled")]
     Cancelled,

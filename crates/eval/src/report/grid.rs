@@ -1,10 +1,10 @@
 //! A field of cells whose shade is their value: rows of matrices over columns of layers.
 
-use super::canvas::{Anchor, Canvas, width_of};
-use super::figure;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-const WIDTH: f64 = 760.0;
-const FONT: f64 = 12.5;
+use super::plot::{FONT, WIDTH, color, figure, svg, width_of};
+use crate::Result;
 
 /// How a value becomes a shade.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,30 +16,33 @@ pub enum Shade {
 }
 
 impl Shade {
-    /// Class and opacity.
-    fn of(self, value: f64) -> (&'static str, f64) {
+    /// A color, and how much of it there is in white.
+    fn of(self, value: f64) -> (RGBColor, f64) {
         match self {
-            Shade::Between(low, high) => ("cell s0", ((value - low) / (high - low)).clamp(0.0, 1.0)),
-            Shade::AroundOne if value <= 1.0 => ("cell s0", (1.0 - value).clamp(0.0, 1.0)),
+            Shade::Between(low, high) => (color(0), ((value - low) / (high - low)).clamp(0.0, 1.0)),
+            Shade::AroundOne if value <= 1.0 => (color(0), (1.0 - value).clamp(0.0, 1.0)),
             // Twice as bad is as full as nothing left.
-            Shade::AroundOne => ("cell s1", (value - 1.0).clamp(0.0, 1.0)),
+            Shade::AroundOne => (color(1), (value - 1.0).clamp(0.0, 1.0)),
         }
     }
 
-    fn key(self) -> Vec<(f64, String)> {
+    fn key(self) -> Vec<f64> {
         match self {
-            Shade::Between(low, high) => (0..=4)
-                .map(|step| low + (high - low) * step as f64 / 4.0)
-                .map(|value| (value, figure(value)))
-                .collect(),
-            Shade::AroundOne => {
-                [0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0].map(|value| (value, figure(value))).to_vec()
+            Shade::Between(low, high) => {
+                (0..=4).map(|step| low + (high - low) * f64::from(step) / 4.0).collect()
             }
+            Shade::AroundOne => vec![0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0],
         }
     }
 }
 
+const TALL: i32 = 24;
+const TOP: i32 = 40;
+
 /// The field. A missing value is an empty place.
+///
+/// # Errors
+/// What the plotting library says.
 pub fn grid(
     label: &str,
     rows: &[String],
@@ -47,48 +50,45 @@ pub fn grid(
     values: &[Vec<Option<f64>>],
     shade: Shade,
     quantity: &str,
-) -> String {
-    let left = rows.iter().map(|row| width_of(row, FONT)).fold(0.0, f64::max) + 14.0;
-    let wide = ((WIDTH - left) / columns.len().max(1) as f64).min(64.0);
-    let tall: f64 = 24.0;
-    let top = 40.0;
-    let bottom = top + tall * rows.len() as f64;
-    let mut canvas = Canvas::new(WIDTH, bottom + 44.0);
-    let mut key_left = width_of(quantity, FONT) + 14.0;
-    canvas.text("axis", Anchor::Start, (0.0, 14.0), quantity);
-    for (value, name) in shade.key() {
-        let (class, opacity) = shade.of(value);
-        canvas.rect(class, (key_left, 3.0), (16.0, 13.0), opacity, "");
-        canvas.text("tick", Anchor::Start, (key_left + 20.0, 14.0), &name);
-        key_left += 34.0 + width_of(&name, 12.0);
-    }
-    for (row, name) in rows.iter().enumerate() {
-        let line = top + tall * row as f64;
-        canvas.text("label", Anchor::End, (left - 8.0, line + tall / 2.0 + 4.0), name);
-        for (column, column_name) in columns.iter().enumerate() {
-            let Some(value) = values.get(row).and_then(|row| row.get(column)).copied().flatten() else {
-                continue;
-            };
-            let (class, opacity) = shade.of(value);
-            let title = format!("{name}, {column_name}: {}", figure(value));
-            let at = (left + wide * column as f64, line);
-            canvas.rect(class, (at.0 + 0.75, at.1 + 0.75), (wide - 1.5, tall - 1.5), opacity, &title);
-            if 38.0 <= wide {
-                let class = if 0.55 < opacity { "inside over" } else { "inside" };
-                canvas.text(
-                    class,
-                    Anchor::Middle,
-                    (at.0 + wide / 2.0, at.1 + tall / 2.0 + 4.0),
-                    &figure(value),
-                );
+) -> Result<String> {
+    let left = rows.iter().map(|row| width_of(row)).max().unwrap_or(0) + 20;
+    let wide = ((WIDTH as i32 - left - 8) / columns.len().max(1) as i32).min(64);
+    let bottom = TOP + TALL * rows.len() as i32;
+    svg(label, (bottom + 46) as u32, |area| {
+        let text = |text: &str, at: (i32, i32), to: HPos, color: RGBColor| {
+            let style = FONT.into_text_style(area).color(&color).pos(Pos::new(to, VPos::Center));
+            area.draw_text(text, &style, at)
+        };
+        let cell = |at: (i32, i32), size: (i32, i32), value: f64| {
+            let (color, share) = shade.of(value);
+            let corners = [at, (at.0 + size.0, at.1 + size.1)];
+            area.draw(&Rectangle::new(corners, color.mix(share).filled()))?;
+            area.draw(&Rectangle::new(corners, color.mix(0.25).stroke_width(1)))
+        };
+        text(quantity, (8, 13), HPos::Left, BLACK)?;
+        let mut key_left = width_of(quantity) + 26;
+        for value in shade.key() {
+            cell((key_left, 6), (15, 14), value)?;
+            text(&figure(value), (key_left + 20, 13), HPos::Left, BLACK)?;
+            key_left += 38 + width_of(&figure(value));
+        }
+        for (row, name) in rows.iter().enumerate() {
+            let top = TOP + TALL * row as i32;
+            text(name, (left - 8, top + TALL / 2), HPos::Right, BLACK)?;
+            let found = values.get(row).into_iter().flatten().take(columns.len()).enumerate();
+            for (column, value) in found.filter_map(|(column, value)| Some((column as i32, (*value)?))) {
+                let at = (left + wide * column, top);
+                cell(at, (wide - 2, TALL - 2), value)?;
+                if 38 <= wide {
+                    let over = if 0.55 < shade.of(value).1 { WHITE } else { BLACK };
+                    text(&figure(value), (at.0 + wide / 2, top + TALL / 2), HPos::Center, over)?;
+                }
             }
         }
-    }
-    // As many column names as have room.
-    let every = (26.0 / wide).ceil() as usize;
-    for (column, name) in columns.iter().enumerate().step_by(every.max(1)) {
-        canvas.text("tick", Anchor::Middle, (left + wide * (column as f64 + 0.5), bottom + 16.0), name);
-    }
-    canvas.text("axis", Anchor::Start, (left, bottom + 36.0), "layer");
-    canvas.finish(label)
+        // As many column names as have room.
+        for (column, name) in columns.iter().enumerate().step_by((26 / wide.max(1) + 1) as usize) {
+            text(name, (left + wide * column as i32 + wide / 2, bottom + 12), HPos::Center, BLACK)?;
+        }
+        text("layer", (left, bottom + 32), HPos::Left, BLACK)
+    })
 }

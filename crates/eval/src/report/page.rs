@@ -171,16 +171,18 @@ impl Page {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::Result;
     use crate::report::{
-        Axis, Bar, Label, Panel, Point, Range, Series, Shade, bars, grid, lines, panels, ranges, scatter,
+        Axis, Bar, Label, Panel, Point, Range, Series, Shade, bars, grid, panels, ranges, scatter,
     };
 
     const HOSTILE: &str = "<script>&\"'";
 
-    fn every_plot() -> Vec<String> {
+    fn every_plot() -> Result<Vec<String>> {
         let name = HOSTILE.to_string();
-        let point = |x: f64, y: f64| Point { x, y, spread: 0.1, note: name.clone(), hollow: x == 0.0 };
+        let point = |x: f64, y: f64| Point { x, y, spread: 0.1, hollow: x == 0.0 };
         let series = [Series {
             name: name.clone(),
             points: vec![point(0.0, 0.0), point(1.0, f64::NAN)],
@@ -188,9 +190,8 @@ mod tests {
         }];
         let label = Label { name: name.clone(), point: point(4.3, 0.02) };
         let (x, y) = (Axis::linear(HOSTILE), Axis::log(HOSTILE));
-        vec![
+        [
             scatter(HOSTILE, &x, &y, &[label.clone(), label], true),
-            lines(HOSTILE, &x, &y, &series),
             panels(HOSTILE, &x, &y, &[Panel { title: name.clone(), series: series.to_vec() }]),
             ranges(HOSTILE, &y, &[HOSTILE], &[Range { name: name.clone(), values: vec![0.1, f64::NAN] }]),
             bars(HOSTILE, &x, &[Bar { name: name.clone(), value: 1.0, spread: 0.1 }]),
@@ -203,6 +204,8 @@ mod tests {
                 HOSTILE,
             ),
         ]
+        .into_iter()
+        .collect()
     }
 
     #[test]
@@ -211,7 +214,7 @@ mod tests {
         page.facts(&[(HOSTILE, HOSTILE.into(), HOSTILE.into())]).heading(HOSTILE).paragraph(HOSTILE);
         page.table(&Table { headings: vec![HOSTILE.into()], rows: vec![vec![HOSTILE.into()]] });
         page.fields(&[(HOSTILE.into(), HOSTILE.into())]).fold(HOSTILE).verbatim(HOSTILE).unfold();
-        let plots = every_plot();
+        let plots = every_plot().unwrap();
         for plot in &plots {
             page.figure(plot, HOSTILE);
         }
@@ -228,14 +231,14 @@ mod tests {
         let (x, y) = (Axis::from_zero("x"), Axis::log("y"));
         for plot in [
             scatter("", &x, &y, &[], true),
-            lines("", &x, &y, &[]),
             panels("", &x, &y, &[]),
             ranges("", &y, &[], &[]),
             bars("", &x, &[]),
             grid("", &[], &[], &[], Shade::Between(0.0, 1.0), ""),
         ] {
+            let plot = plot.unwrap();
             assert!(
-                plot.starts_with("<svg") && plot.ends_with("</svg>\n") && !plot.contains("NaN"),
+                plot.starts_with("<svg role") && plot.contains("</svg>") && !plot.contains("NaN"),
                 "{plot}"
             );
         }

@@ -1,6 +1,7 @@
 //! The report as one page: plots, and under them the same tables as on the terminal.
 
 use edgewen_accel::perf::report::Report;
+use edgewen_eval::report::escaped;
 
 use super::{plot, text};
 
@@ -35,10 +36,6 @@ pub fn page(report: &Report) -> anyhow::Result<String> {
     ))
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -51,7 +48,7 @@ mod tests {
     fn has_every_plot_and_needs_nothing_else() {
         let page = page(&demo(Mode::Hybrid)).unwrap();
         assert_eq!(page.matches("<svg").count(), 3);
-        assert!(page.contains("projection") && page.contains("\"schema\": 1"));
+        assert!(page.contains("projection") && page.contains("&quot;schema&quot;: 1"));
         for link in ["href=", "src=", "@import"] {
             assert!(!page.contains(link), "{link}");
         }

@@ -1,5 +1,6 @@
 //! The comparison as a page.
 
+use edgewen_eval::Result;
 use edgewen_eval::compare::LayerError;
 use edgewen_eval::report::{
     Axis, Bar, Cell, Label, Page, Panel, Point, Range, Series, Table, bars, panels, ranges, scatter,
@@ -29,17 +30,17 @@ pub fn page(comparison: &Comparison) -> anyhow::Result<String> {
         ),
     );
     page.table(&table(comparison));
-    quality(&mut page, models);
-    tails(&mut page, models);
-    layers(&mut page, models);
+    quality(&mut page, models)?;
+    tails(&mut page, models)?;
+    layers(&mut page, models)?;
     let reports: Vec<Reported<'_>> =
         models.iter().map(|model| (model.name().to_string(), model.quantization.as_ref())).collect();
     if reports.iter().any(|(_, report)| report.is_some()) {
-        report_html::errors(&mut page, &reports);
-        report_html::scales(&mut page, &reports);
-        report_html::clipping(&mut page, &reports);
+        report_html::errors(&mut page, &reports)?;
+        report_html::scales(&mut page, &reports)?;
+        report_html::clipping(&mut page, &reports)?;
     }
-    tasks(&mut page, models);
+    tasks(&mut page, models)?;
     page.heading("How it was measured").fields(&protocol(comparison));
     page.fold("All figures as JSON").verbatim(&serde_json::to_string_pretty(comparison)?).unfold();
     Ok(page.finish())
@@ -98,7 +99,7 @@ fn table(comparison: &Comparison) -> Table {
     table
 }
 
-fn quality(page: &mut Page, models: &[Compared]) {
+fn quality(page: &mut Page, models: &[Compared]) -> Result<()> {
     let points: Vec<Label> = models
         .iter()
         .map(|model| Label {
@@ -107,7 +108,6 @@ fn quality(page: &mut Page, models: &[Compared]) {
                 x: model.bits_per_weight,
                 y: model.measured.statistics.kl.mean.value,
                 spread: model.measured.statistics.kl.mean.standard_error,
-                note: output::bytes(model.bytes),
                 hollow: false,
             },
         })
@@ -119,13 +119,14 @@ fn quality(page: &mut Page, models: &[Compared]) {
             &Axis::log("KL divergence from the reference, nats a token"),
             &points,
             true,
-        ),
+        )?,
         "Further down is closer to the reference, further left is smaller. The line joins the models that no other one \
          beats in both. Bars: one standard error.",
     );
+    Ok(())
 }
 
-fn tails(page: &mut Page, models: &[Compared]) {
+fn tails(page: &mut Page, models: &[Compared]) -> Result<()> {
     let rows: Vec<Range> = models
         .iter()
         .map(|model| {
@@ -142,23 +143,18 @@ fn tails(page: &mut Page, models: &[Compared]) {
             &Axis::log("KL divergence of a single token, nats"),
             &["median", "90 %", "99 %", "99.9 %", "greatest"],
             &rows,
-        ),
+        )?,
         "A mean hides rare tokens that go wrong. Half of the tokens are left of the first mark, all but one in a \
          hundred left of the third.",
     );
+    Ok(())
 }
 
-fn layers(page: &mut Page, models: &[Compared]) {
+fn layers(page: &mut Page, models: &[Compared]) -> Result<()> {
     let of = |value: fn(&LayerError) -> f64| -> Vec<Series> {
         let points = |model: &Compared| {
             let all = model.measured.layers.iter().enumerate();
-            all.map(|(layer, error)| Point {
-                x: layer as f64,
-                y: value(error),
-                note: format!("layer {layer}"),
-                ..Point::default()
-            })
-            .collect()
+            all.map(|(layer, error)| Point { x: layer as f64, y: value(error), ..Point::default() }).collect()
         };
         models
             .iter()
@@ -174,13 +170,14 @@ fn layers(page: &mut Page, models: &[Compared]) {
                 Panel { title: "attention".into(), series: of(|error| error.attention) },
                 Panel { title: "MLP".into(), series: of(|error| error.mlp) },
             ],
-        ),
+        )?,
         "|y - y_ref|² / |y_ref|² of the output of attention and MLP before it is added to the hidden states, over all \
          tokens of the text. A layer's error contains what the layers before it did wrong.",
     );
+    Ok(())
 }
 
-fn tasks(page: &mut Page, models: &[Compared]) {
+fn tasks(page: &mut Page, models: &[Compared]) -> Result<()> {
     let mut seen: Vec<(String, String, &str)> = Vec::new();
     for task in models.iter().flat_map(|model| &model.tasks) {
         let key = (task.task.clone(), task.protocol.clone(), task.metric);
@@ -189,7 +186,7 @@ fn tasks(page: &mut Page, models: &[Compared]) {
         }
     }
     if seen.is_empty() {
-        return;
+        return Ok(());
     }
     page.heading("Tasks");
     for (task, protocol, metric) in seen {
@@ -205,13 +202,14 @@ fn tasks(page: &mut Page, models: &[Compared]) {
             })
             .collect();
         page.figure(
-            &bars(&format!("{task}, {metric}"), &Axis::linear(metric), &all),
+            &bars(&format!("{task}, {metric}"), &Axis::linear(metric), &all)?,
             &format!(
                 "{task}, protocol {protocol}, {metric} of {} items. Bars: one standard error.",
                 grouped(items as u64)
             ),
         );
     }
+    Ok(())
 }
 
 fn protocol(comparison: &Comparison) -> Vec<(String, String)> {
