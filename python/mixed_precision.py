@@ -41,6 +41,11 @@ def texts(data: pathlib.Path, folder: pathlib.Path):
     }
 
 
+def separator(text: pathlib.Path):
+    """Stories are documents of their own, cut at the context; the books' beginning is one text, in windows."""
+    return ["--separator", "<|endoftext|>"] if text.name.startswith("tinystories") else []
+
+
 def run(command):
     """The JSON that a command prints."""
     result = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
@@ -56,6 +61,7 @@ def main():
     parser.add_argument("--data", type=pathlib.Path, required=True)
     parser.add_argument("--output", type=pathlib.Path, required=True)
     parser.add_argument("--quantize", nargs="*", default=[], help="further flags of edgewen quantize, without dashes")
+    parser.add_argument("--models", nargs="*")
     parser.add_argument("--budgets", type=float, nargs="*", help="instead of the usual ones; 0 is 4 bits everywhere")
     arguments = parser.parse_args()
     budgets = [b or None for b in arguments.budgets] if arguments.budgets else BUDGETS
@@ -67,6 +73,8 @@ def main():
     with tempfile.TemporaryDirectory() as name, arguments.output.open("w", encoding="utf-8") as output:
         folder = pathlib.Path(name)
         for model, (calibration, text) in texts(arguments.data, folder).items():
+            if arguments.models and model not in arguments.models:
+                continue
             directory = models[model]
             for calibrated_on, path in calibration.items():
                 for budget in budgets:
@@ -78,7 +86,7 @@ def main():
                     command += ["--bits-budget", budget] if budget else []
                     summary = run(command)
                     kl = run([edgewen, "eval", "kl", "--model", packed, "--reference", directory,
-                              "--file", text, "--separator", "<|endoftext|>", "--json"])
+                              "--file", text, *separator(text), "--json"])
                     details = json.loads(report.read_text(encoding="utf-8"))
                     line = {
                         "model": model,

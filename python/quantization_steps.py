@@ -80,6 +80,11 @@ def add_outliers(checkpoint: pathlib.Path, folder: pathlib.Path) -> None:
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
 
 
+def separator(text: pathlib.Path):
+    """Stories are documents of their own, cut at the context; the books' beginning is one text, in windows."""
+    return ["--separator", "<|endoftext|>"] if text.name.startswith("tinystories") else []
+
+
 def run(command):
     """The JSON that a command prints."""
     result = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
@@ -113,7 +118,7 @@ def main():
                 checkpoint = folder / "outliers"
             reference = folder / f"{model}.safetensors"
             store = [arguments.edgewen, "eval", "kl", "--reference", checkpoint, "--save-logits", reference]
-            run([*store, "--file", text, "--separator", "<|endoftext|>", "--json"])
+            run([*store, "--file", text, *separator(text), "--json"])
             for calibration, source in calibrations.items():
                 for variant, flags in VARIANTS.items():
                     if (model, calibration, variant) in done:

@@ -175,6 +175,22 @@ fn texts_and_windows_that_do_not_fit_are_refused() {
 }
 
 #[test]
+fn tokens_beyond_a_documents_only_window_are_counted() {
+    let scratch = Scratch::new();
+    scratch.packed("q.ewn", &spec());
+    scratch.write("t.txt", text());
+    let measured = |flags: &[&str]| {
+        let arguments =
+            ["eval", "perplexity", "--model", "q.ewn", "--file", "t.txt", "--context", "16", "--json"];
+        let json = scratch.run(&[&arguments[..], flags].concat()).succeeds().json();
+        (json["protocol"]["tokens"].as_u64().unwrap(), json["protocol"]["tokens_left_out"].as_u64().unwrap())
+    };
+    let separator = ["--separator", "not in the text"];
+    let (all, none) = measured(&[&separator[..], &["--stride", "15"]].concat());
+    assert_eq!((none, measured(&separator)), (0, (15, all - 15)));
+}
+
+#[test]
 fn rolling_windows_give_words_and_bytes_too() {
     let scratch = Scratch::new();
     scratch.write("t.txt", text());

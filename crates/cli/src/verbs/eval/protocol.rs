@@ -114,6 +114,8 @@ pub struct ProtocolReport {
     pub bos: Option<u32>,
     pub prefix: Option<u32>,
     pub long_documents: &'static str,
+    /// Tokens of the measured documents beyond their first window, where that is the only one.
+    pub tokens_left_out: usize,
 }
 
 impl ProtocolReport {
@@ -132,9 +134,15 @@ impl ProtocolReport {
             bos: text.bos,
             prefix: None,
             long_documents: "continued in further windows",
+            tokens_left_out: 0,
         };
         match text.protocol {
-            Protocol::Strided { first_window_only: true, .. } => report.long_documents = "cut at the context",
+            Protocol::Strided { first_window_only: true, context, .. } => {
+                report.long_documents = "cut at the context";
+                let measured = text.documents.iter().take(report.documents);
+                report.tokens_left_out =
+                    measured.map(|document| document.tokens.len().saturating_sub(context)).sum();
+            }
             Protocol::Strided { stride, .. } => report.stride = Some(stride),
             Protocol::Rolling { prefix, .. } => (report.windows, report.prefix) = ("rolling", Some(prefix)),
             Protocol::LlamaCpp { .. } => report.windows = "llama-cpp",
@@ -156,6 +164,13 @@ impl ProtocolReport {
             ("rolling", None) => "none, disjoint windows".to_string(),
             _ => "none, disjoint windows; their second half is predicted".to_string(),
         };
+        let left_out = match self.tokens_left_out {
+            0 => String::new(),
+            tokens => format!(
+                ", {} tokens are left out: --stride N reads them",
+                crate::output::grouped(tokens as u64)
+            ),
+        };
         vec![
             ("file", self.file.clone()),
             ("SHA-256", self.file_sha256.clone()),
@@ -167,7 +182,7 @@ impl ProtocolReport {
             ),
             ("tokens", format!("{} predicted", crate::output::grouped(self.tokens as u64))),
             ("windows", format!("{}, {}", self.window_count, self.windows)),
-            ("context", format!("{}; longer documents are {}", self.context, self.long_documents)),
+            ("context", format!("{}; longer documents are {}{left_out}", self.context, self.long_documents)),
             ("stride", stride),
             ("BOS", bos),
         ]
