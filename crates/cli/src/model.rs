@@ -11,7 +11,8 @@ use edgewen_accel::program::Limits;
 use edgewen_accel::sim::Sim;
 use edgewen_engine::{Backend, CpuBackend, Reference, Session};
 use edgewen_kernels::{Compute, Isa, IsaKind};
-use edgewen_model::packed::PackedFile;
+use edgewen_layout::WeightBits;
+use edgewen_model::packed::{PackedFile, TensorKind};
 use edgewen_model::{ChatTemplate, Checkpoint, Config, GenerationDefaults, Tokenizer, TokenizerFiles};
 use edgewen_rtl::{RtlDevice, RtlOptions};
 
@@ -80,7 +81,7 @@ pub struct Model {
     pub kv: &'static str,
     /// Bytes of the model on the disk.
     pub bytes: u64,
-    /// Bytes of weights that one token reads.
+    /// Bytes of weights that one token of an answer reads; of an 8-bit head the high plane, without the candidates' rows.
     pub bytes_per_token: u64,
     template: edgewen_model::Result<Option<ChatTemplate>>,
 }
@@ -159,6 +160,21 @@ fn context_of(wanted: Option<usize>, config: &Config) -> anyhow::Result<usize> {
     }
 }
 
+/// See [`Model::bytes_per_token`].
+fn bytes_per_token(file: &PackedFile, config: &Config) -> anyhow::Result<u64> {
+    let mut bytes = 0;
+    // The embedding is read whole only where it is the head too; otherwise a token reads one row of it.
+    for tensor in file.tensors().filter(|tensor| tensor.name != "embed" || config.tie_word_embeddings) {
+        bytes += match tensor.kind {
+            TensorKind::RowBlocks { bits: WeightBits::Eight, .. } => {
+                file.matrix(&tensor.name)?.0.low_plane_offset() as u64
+            }
+            _ => tensor.bytes,
+        };
+    }
+    Ok(bytes)
+}
+
 fn packed(
     file: Arc<PackedFile>,
     device: DeviceArg,
@@ -170,9 +186,7 @@ fn packed(
     let context = context_of(arguments.context, &config)?;
     let tokenizer = file.tokenizer()?;
     let template = file.chat_template();
-    // The embedding is read whole only where it is the head too; otherwise a token reads one row of it.
-    let weights = file.tensors().filter(|tensor| tensor.name != "embed" || config.tie_word_embeddings);
-    let bytes_per_token = weights.map(|tensor| tensor.bytes).sum();
+    let bytes_per_token = bytes_per_token(&file, &config)?;
     let (name, bytes) = (file.name().to_string(), file.file_bytes());
     let (kv, kv_name) = match arguments.kv {
         KvArg::F16 => (edgewen_kernels::kv::KvType::F16, "f16"),

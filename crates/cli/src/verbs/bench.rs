@@ -1,13 +1,14 @@
 //! `edgewen bench`: how fast a model reads a prompt (pp) and generates (tg) on this machine.
 //!
 //! The two numbers have the definitions of llama-bench, so that tables can be compared: pp512 is one pass over 512
-//! tokens, tg128 is 128 passes over one token each, without tokenizing and sampling. Each test is run once to warm
-//! up and then several times; the median and the extremes are printed.
+//! tokens, tg128 is 128 passes over one token each, without tokenizing. Both end with the likeliest token, as with
+//! `generate --temperature 0`; llama-bench computes the logits and chooses none. Each test is run once to warm up and
+//! then several times; the median and the extremes are printed.
 
 use std::time::Instant;
 
 use anyhow::bail;
-use edgewen_engine::{Batch, Forward, Logits};
+use edgewen_engine::{Batch, Forward};
 use serde::Serialize;
 
 use crate::args::BenchArgs;
@@ -140,11 +141,14 @@ fn measure(
     let ids = token_ids(depth + tokens, model.config.vocab_size);
     let backend = model.backend.as_mut();
     backend.truncate(0, 0);
+    // Computed as for `generate --temperature 0`, which needs the likeliest token after each piece that ends a text.
     let mut read = |from: usize, to: usize, piece: usize| -> anyhow::Result<()> {
         for start in (from..to).step_by(piece) {
             let end = to.min(start + piece);
-            let logits = if end == to || piece == 1 { Logits::Last } else { Logits::None };
-            forward.run(backend, &Batch::one(0, start, &ids[start..end]), logits)?;
+            forward.hidden(backend, &Batch::one(0, start, &ids[start..end]))?;
+            if end == to || piece == 1 {
+                forward.top_k(backend, end - start - 1, 1)?;
+            }
         }
         Ok(())
     };
