@@ -10,10 +10,10 @@ docs/mixed-precision.md says what the figures mean.
 
 import argparse
 import json
-import lzma
 import pathlib
-import subprocess
 import tempfile
+
+from divergences import corpus_excerpt, run, separator
 
 BUDGETS = [None, 4.6, 5.0, 6.0]
 # What the embedding and the head begin with, like all other matrices.
@@ -25,12 +25,8 @@ TALES_CHARACTERS = 200_000
 
 def texts(data: pathlib.Path, folder: pathlib.Path):
     """For each model its calibration texts and the text it is measured on."""
-    tales = folder / "tales.txt"
-    with lzma.open(data / "corpus/tales.txt.xz", "rt", encoding="utf-8") as file:
-        tales.write_text(file.read(TALES_CHARACTERS), encoding="utf-8")
-    valid = folder / "valid.txt"
-    with lzma.open(data / "corpus/valid.txt.xz", "rt", encoding="utf-8") as file:
-        valid.write_text(file.read(VALID_CHARACTERS), encoding="utf-8")
+    tales = corpus_excerpt(data, folder, "tales", TALES_CHARACTERS)
+    valid = corpus_excerpt(data, folder, "valid", VALID_CHARACTERS)
     stories = data / "eval/tinystories"
     train, excerpt = stories / "tinystories_train_head_197k.txt", stories / "tinystories_v2_valid_excerpt.txt"
     # Of the kind that the model was trained on, and of another.
@@ -39,19 +35,6 @@ def texts(data: pathlib.Path, folder: pathlib.Path):
         "babyllama361-qwen2-bias": ({"tinystories": train, "built-in": None}, excerpt),
         "demo": ({"tales": tales, "built-in": None}, valid),
     }
-
-
-def separator(text: pathlib.Path):
-    """Stories are documents of their own, cut at the context; the books' beginning is one text, in windows."""
-    return ["--separator", "<|endoftext|>"] if text.name.startswith("tinystories") else []
-
-
-def run(command):
-    """The JSON that a command prints."""
-    result = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        raise SystemExit(f"{' '.join(map(str, command))}\n{result.stderr}")
-    return json.loads(result.stdout)
 
 
 def main():

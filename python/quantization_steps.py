@@ -10,11 +10,11 @@ docs/quantization.md shows the means.
 
 import argparse
 import json
-import lzma
 import pathlib
 import shutil
-import subprocess
 import tempfile
+
+from divergences import corpus_excerpt, run, separator
 
 STEPS = ["sequential", "scales", "value-output", "correction", "damping", "clip", "feedback", "descent"]
 SHORT = ["--calibration-tokens", "1024"]
@@ -40,11 +40,9 @@ VALID_CHARACTERS = 20_000
 
 def texts(data: pathlib.Path, folder: pathlib.Path):
     """For each model its calibration texts and the text it is measured on."""
-    for name, first, count in [("tales", 0, CHARACTERS), ("novels", 1_000_000, CHARACTERS), ("valid", 0, VALID_CHARACTERS)]:
-        with lzma.open(data / f"corpus/{name}.txt.xz", "rt", encoding="utf-8") as file:
-            file.read(first)
-            (folder / f"{name}.txt").write_text(file.read(count), encoding="utf-8")
-    tales, novels, valid = (folder / f"{name}.txt" for name in ["tales", "novels", "valid"])
+    tales = corpus_excerpt(data, folder, "tales", CHARACTERS)
+    novels = corpus_excerpt(data, folder, "novels", CHARACTERS, first=1_000_000)
+    valid = corpus_excerpt(data, folder, "valid", VALID_CHARACTERS)
     stories = data / "eval/tinystories"
     train, excerpt = stories / "tinystories_train_head_197k.txt", stories / "tinystories_v2_valid_excerpt.txt"
     small = {"tinystories": train, "tales": tales, "built-in": None}
@@ -78,19 +76,6 @@ def add_outliers(checkpoint: pathlib.Path, folder: pathlib.Path) -> None:
         for reader in readers[source]:
             tensors[f"{layer}.{reader}.weight"][:, channels] /= factors
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-
-
-def separator(text: pathlib.Path):
-    """Stories are documents of their own, cut at the context; the books' beginning is one text, in windows."""
-    return ["--separator", "<|endoftext|>"] if text.name.startswith("tinystories") else []
-
-
-def run(command):
-    """The JSON that a command prints."""
-    result = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        raise SystemExit(f"{' '.join(map(str, command))}\n{result.stderr}")
-    return json.loads(result.stdout)
 
 
 def main():

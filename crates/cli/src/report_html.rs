@@ -12,8 +12,8 @@ use crate::output::{self, grouped};
 
 /// Matrices of a layer in the order of the forward pass, by the names that checkpoints give them.
 const KINDS: [&str; 7] = ["q", "k", "v", "o", "gate", "up", "down"];
-/// Those with scales of their own: matrices with the same input share them.
-const SCALED: [(&str, &str); 4] = [("q", "q, k, v"), ("o", "o"), ("gate", "gate, up"), ("down", "down")];
+/// Those with scales of their own: matrices with the same input share them, and the first stands for all.
+const SCALED: [&str; 4] = ["q, k, v", "o", "gate, up", "down"];
 
 /// What a page says of the errors in a quantizer's report.
 const ERROR: &str =
@@ -116,38 +116,26 @@ fn bits(page: &mut Page, budget: &BudgetReport) -> Result<()> {
 
 /// Error of every matrix beside that of plain rounding.
 fn matrices(page: &mut Page, report: &Report) -> Result<()> {
-    let of = |kind: &str, value: fn(&TensorReport) -> f64| -> Vec<Point> {
-        let all = report.tensors.iter().filter_map(|tensor| Some((place(tensor)?, tensor)));
-        all.filter(|((_, of), _)| *of == kind)
-            .map(|((layer, _), tensor)| point(layer, value(tensor)))
-            .collect()
-    };
-    let all: Vec<Panel> = KINDS
-        .into_iter()
-        .map(|kind| Panel {
-            title: kind.to_string(),
-            series: vec![
-                Series { name: "written".into(), points: of(kind, |tensor| tensor.error), faint: false },
-                Series {
-                    name: "plain rounding".into(),
-                    points: of(kind, |tensor| tensor.error_rtn),
-                    faint: true,
-                },
-            ],
-        })
-        .collect();
-    page.heading("Error of every matrix").figure(
-        &panels(
-            "relative error of each matrix by layer",
-            &Axis::linear("layer"),
-            &Axis::log("relative error of the output"),
-            &all,
-        )?,
+    page.heading("Error of every matrix");
+    by_layer(
+        page,
+        &KINDS,
+        &Axis::log("relative error of the output"),
+        |kind| {
+            let line = |name: &str, value: fn(&TensorReport) -> f64, faint| {
+                let points = of_kind(report, kind).map(|(layer, tensor)| point(layer, value(tensor)));
+                Series { name: name.into(), points: points.collect(), faint }
+            };
+            vec![
+                line("written", |tensor| tensor.error, false),
+                line("plain rounding", |tensor| tensor.error_rtn, true),
+            ]
+        },
         &format!("{ERROR}. The gray line is plain rounding with the same bits and groups."),
-    );
+    )?;
     let layers = layers(report);
     let ratio = |kind: &str, layer: usize| {
-        let found = report.tensors.iter().find(|tensor| place(tensor) == Some((layer, kind)))?;
+        let (_, found) = of_kind(report, kind).find(|(of, _)| *of == layer)?;
         (0.0 < found.error_rtn).then(|| found.error / found.error_rtn)
     };
     let values: Vec<Vec<Option<f64>>> =
@@ -169,23 +157,14 @@ fn matrices(page: &mut Page, report: &Report) -> Result<()> {
 
 /// Error of every matrix, a line for each of the models.
 pub fn errors(page: &mut Page, reports: &[Reported<'_>]) -> Result<()> {
-    let all: Vec<Panel> = KINDS
-        .into_iter()
-        .map(|kind| Panel {
-            title: kind.to_string(),
-            series: lines_of(reports, kind, |tensor| point(0, tensor.error)),
-        })
-        .collect();
-    page.heading("Error of every matrix").figure(
-        &panels(
-            "relative error of each matrix by layer",
-            &Axis::linear("layer"),
-            &Axis::log("relative error of the output"),
-            &all,
-        )?,
+    page.heading("Error of every matrix");
+    by_layer(
+        page,
+        &KINDS,
+        &Axis::log("relative error of the output"),
+        |kind| lines_of(reports, kind, |layer, tensor| point(layer, tensor.error)),
         &format!("{ERROR}. From the quantizer's own reports, by each one's calibration."),
-    );
-    Ok(())
+    )
 }
 
 /// What each step of the quantizer left.
@@ -199,69 +178,48 @@ fn steps(page: &mut Page, report: &Report) -> Result<()> {
     if names.len() < 2 {
         return Ok(());
     }
-    // The errors are those of fused matrices: one of their parts stands for all.
-    let of = |kind: &str, step: Step| -> Vec<Point> {
-        let all = report.tensors.iter().filter_map(|tensor| Some((place(tensor)?, tensor)));
-        let errors = all.filter(|((_, of), _)| *of == kind).filter_map(|((layer, _), tensor)| {
-            let found = tensor.steps.iter().find(|found| found.step == step)?;
-            Some(point(layer, found.error))
-        });
-        errors.collect()
-    };
-    let all: Vec<Panel> = SCALED
-        .into_iter()
-        .map(|(kind, title)| Panel {
-            title: title.to_string(),
-            series: names
-                .iter()
-                .map(|step| Series { name: step.name().into(), points: of(kind, *step), faint: false })
-                .collect(),
-        })
-        .collect();
-    page.heading("Step by step").figure(
-        &panels(
-            "relative error after each step by layer",
-            &Axis::linear("layer"),
-            &Axis::log("relative error after the step"),
-            &all,
-        )?,
+    page.heading("Step by step");
+    by_layer(
+        page,
+        &SCALED,
+        &Axis::log("relative error after the step"),
+        |kind| {
+            let points = |step: Step| {
+                let all = of_kind(report, kind).filter_map(move |(layer, tensor)| {
+                    let found = tensor.steps.iter().find(|found| found.step == step)?;
+                    Some(point(layer, found.error))
+                });
+                all.collect()
+            };
+            let line = |step: &Step| Series { name: step.name().into(), points: points(*step), faint: false };
+            names.iter().map(line).collect()
+        },
         "The same error of the fused matrices, after each step of the quantizer that was done.",
-    );
-    Ok(())
+    )
 }
 
-/// The exponents of the scales, a line for each of the models.
+/// The exponents of the scales, a line for each of the models that has any.
 pub fn scales(page: &mut Page, reports: &[Reported<'_>]) -> Result<()> {
-    let scaled = |report: Option<&Report>| {
-        report.is_some_and(|report| report.tensors.iter().any(|tensor| tensor.alpha != 0.0))
-    };
-    if !reports.iter().any(|(_, report)| scaled(*report)) {
+    let scaled = |report: &&Report| report.tensors.iter().any(|tensor| tensor.alpha != 0.0);
+    let reports: Vec<Reported<'_>> =
+        reports.iter().map(|(name, report)| (name.clone(), report.filter(scaled))).collect();
+    if reports.iter().all(|(_, report)| report.is_none()) {
         return Ok(());
     }
-    let mut all: Vec<Panel> = SCALED
-        .into_iter()
-        .map(|(kind, title)| Panel {
-            title: title.to_string(),
-            series: lines_of(reports, kind, |tensor| {
-                let mut point = point(0, tensor.alpha);
-                point.hollow = !tensor.duo;
-                point
-            }),
-        })
-        .collect();
-    for panel in &mut all {
-        for (series, (_, report)) in panel.series.iter_mut().zip(reports) {
-            if !scaled(*report) {
-                series.points.clear();
-            }
-        }
-    }
-    page.heading("Scales").figure(
-        &panels("exponent of the scales by layer", &Axis::linear("layer"), &Axis::from_zero("alpha"), &all)?,
+    page.heading("Scales");
+    by_layer(
+        page,
+        &SCALED,
+        &Axis::from_zero("alpha"),
+        |kind| {
+            lines_of(&reports, kind, |layer, tensor| Point {
+                hollow: !tensor.duo,
+                ..point(layer, tensor.alpha)
+            })
+        },
         "The exponent alpha of the input channels' scales that lost least; 0 is no scaling. Full marks: the scales \
          also depend on the weights; outlines: on the activations alone.",
-    );
-    Ok(())
+    )
 }
 
 /// How many groups were clipped, a line for each of the models.
@@ -270,41 +228,52 @@ pub fn clipping(page: &mut Page, reports: &[Reported<'_>]) -> Result<()> {
     if !tensors.any(|tensor| 0.0 < tensor.clipped) {
         return Ok(());
     }
-    let all: Vec<Panel> = KINDS
-        .into_iter()
-        .map(|kind| Panel {
-            title: kind.to_string(),
-            series: lines_of(reports, kind, |tensor| point(0, tensor.clipped)),
-        })
-        .collect();
-    page.heading("Clipping").figure(
-        &panels(
-            "share of clipped groups by layer",
-            &Axis::linear("layer"),
-            &Axis::from_zero("share of the groups"),
-            &all,
-        )?,
+    page.heading("Clipping");
+    by_layer(
+        page,
+        &KINDS,
+        &Axis::from_zero("share of the groups"),
+        |kind| lines_of(reports, kind, |layer, tensor| point(layer, tensor.clipped)),
         "Share of the groups whose range was made smaller than that of their weights.",
-    );
+    )
+}
+
+/// A panel for each of `kinds`, with the lines that `series` gives for the first matrix that it names.
+fn by_layer(
+    page: &mut Page,
+    kinds: &[&str],
+    y: &Axis,
+    series: impl Fn(&str) -> Vec<Series>,
+    caption: &str,
+) -> Result<()> {
+    let panel = |kinds: &&str| Panel {
+        title: (*kinds).to_string(),
+        series: series(kinds.split(',').next().unwrap_or(kinds)),
+    };
+    let all: Vec<Panel> = kinds.iter().map(panel).collect();
+    page.figure(&panels(&format!("{} by layer", y.title), &Axis::linear("layer"), y, &all)?, caption);
     Ok(())
 }
 
 /// A line a model: one value of the matrices of a kind.
-fn lines_of(reports: &[Reported<'_>], kind: &str, value: impl Fn(&TensorReport) -> Point) -> Vec<Series> {
-    let of = |report: &Report| {
-        let all = report.tensors.iter().filter_map(|tensor| Some((place(tensor)?, tensor)));
-        all.filter(|((_, of), _)| *of == kind)
-            .map(|((layer, _), tensor)| Point { x: layer as f64, ..value(tensor) })
-            .collect()
+fn lines_of(
+    reports: &[Reported<'_>],
+    kind: &str,
+    value: impl Fn(usize, &TensorReport) -> Point,
+) -> Vec<Series> {
+    let of = |report: &Report| of_kind(report, kind).map(|(layer, tensor)| value(layer, tensor)).collect();
+    let line = |(name, report): &Reported<'_>| Series {
+        name: name.clone(),
+        points: report.map(of).unwrap_or_default(),
+        faint: false,
     };
-    reports
-        .iter()
-        .map(|(name, report)| Series {
-            name: name.clone(),
-            points: report.map(of).unwrap_or_default(),
-            faint: false,
-        })
-        .collect()
+    reports.iter().map(line).collect()
+}
+
+/// The matrices of a kind with their layers.
+fn of_kind<'a>(report: &'a Report, kind: &str) -> impl Iterator<Item = (usize, &'a TensorReport)> {
+    let all = report.tensors.iter().filter_map(|tensor| Some((place(tensor)?, tensor)));
+    all.filter(move |((_, of), _)| *of == kind).map(|((layer, _), tensor)| (layer, tensor))
 }
 
 fn point(layer: usize, y: f64) -> Point {
