@@ -70,6 +70,9 @@ def main():
                     summary = run(command)
                     kl = run([edgewen, "eval", "kl", "--model", packed, "--reference", directory,
                               "--file", text, *separator(text), "--json"])
+                    # Where the files lay on this machine is nobody's business.
+                    for place, key in [(kl, "model"), (kl, "reference"), (kl["protocol"], "file")]:
+                        place[key] = pathlib.Path(place[key]).name
                     details = json.loads(report.read_text(encoding="utf-8"))
                     line = {
                         "model": model,

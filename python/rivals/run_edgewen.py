@@ -56,7 +56,11 @@ def measure_as_run(edgewen: Path, model: str, file: Path, folder: Path) -> dict:
     text, protocol = evaluation_file(model, folder)
     command = [edgewen, "eval", "kl", "--model", file, "--file", text, "--json"]
     reference = common.model_path(model)
-    return json.loads(run([*command, "--reference", reference, *protocol]))
+    found = json.loads(run([*command, "--reference", reference, *protocol]))
+    # Where the files lay on this machine is nobody's business.
+    for place, key in [(found, "model"), (found, "reference"), (found["protocol"], "file")]:
+        place[key] = Path(place[key]).name
+    return found
 
 
 def main() -> None:
