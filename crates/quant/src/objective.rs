@@ -31,7 +31,7 @@ pub(crate) struct Objective {
     pub(crate) blocks: Vec<Block>,
 }
 
-/// What is added to the diagonal of H. docs/quantization.md says how the numbers were found.
+/// What is added to the diagonal of H. docs/quantization.md says by which texts the numbers were chosen.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Damping {
     /// In parts of each input's own energy. Does not depend on how inputs are scaled.
